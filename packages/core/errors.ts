@@ -1,0 +1,44 @@
+import * as Schema from "effect/Schema";
+
+/** One thing wrong with the input: where it is, what it is, how to mend it. */
+export const Problem = Schema.Struct({ where: Schema.String, problem: Schema.String, remedy: Schema.String });
+export type Problem = typeof Problem.Type;
+
+/** Everything wrong with a config, a flag or a data file, reported at once and before any work starts. */
+export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInput", {
+  problems: Schema.Array(Problem),
+}) {
+  override get message(): string {
+    return this.problems.map((p) => `${p.where}: ${p.problem}\n    ${p.remedy}`).join("\n");
+  }
+}
+
+export class CheckpointNotFound extends Schema.TaggedError<CheckpointNotFound>()("CheckpointNotFound", {
+  path: Schema.String,
+}) {
+  override get message(): string {
+    return `No checkpoint at ${this.path}: a folder with config.json and model.safetensors is required`;
+  }
+}
+
+export class VocabularyMismatch extends Schema.TaggedError<VocabularyMismatch>()("VocabularyMismatch", {
+  where: Schema.String,
+  expected: Schema.Int,
+  found: Schema.Int,
+}) {
+  override get message(): string {
+    return `${this.where}: the model has ${this.expected} token embeddings, the tokenizer has ${this.found} tokens`;
+  }
+}
+
+/** A loss, gradient or score became NaN or infinite; the parameters are those before the step. */
+export class NonFiniteLoss extends Schema.TaggedError<NonFiniteLoss>()("NonFiniteLoss", {
+  stage: Schema.String,
+  step: Schema.Int,
+  metric: Schema.String,
+  value: Schema.Number,
+}) {
+  override get message(): string {
+    return `${this.stage} step ${this.step}: ${this.metric} is ${this.value}. Lower the learning rate or the gradient-norm limit`;
+  }
+}

@@ -1,0 +1,10 @@
+import { defineConfig } from "vitest/config";
+
+/** Tests lie beside their source as `x_test.ts`, in packages and in examples. */
+export default defineConfig({
+  test: {
+    include: ["packages/**/*_test.ts", "examples/**/*_test.ts", "scripts/**/*_test.ts"],
+    exclude: ["**/node_modules/**", "**/dist/**"],
+    testTimeout: 120_000,
+  },
+});
