@@ -1,0 +1,5 @@
+export * from "./adamw.ts";
+export * from "./ema.ts";
+export * from "./schedules.ts";
+export * from "./train_loop.ts";
+export * from "./train_step.ts";
