@@ -1,0 +1,3 @@
+export * from "./controller.ts";
+export * from "./estimators.ts";
+export * from "./penalty.ts";
