@@ -1,4 +1,4 @@
-import { adamwStep } from "@rlhf/tensor";
+import { adamwStep } from "@rlhf/tensor/adamw_step";
 import * as tf from "@tensorflow/tfjs-core";
 
 /** Parameters, or anything that has one variable per parameter, by name. */
@@ -33,14 +33,15 @@ export function initAdamw(params: Variables): AdamwState {
  *
  * The decay λ acts on matrices only: biases, gains and other vectors are left out. `state.step` is counted up.
  * `grads` holds one gradient per parameter, of its shape; parameters without one keep their value and moments.
+ * All gradients are multiplied by `gradScale` first, if given: that is how they are clipped.
  */
 export function applyAdamw(
   params: Variables,
   grads: Readonly<Record<string, tf.Tensor>>,
   state: AdamwState,
-  options: AdamwOptions & { readonly learningRate: number },
+  options: AdamwOptions & { readonly learningRate: number; readonly gradScale?: tf.Scalar },
 ): void {
-  const { learningRate, beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weightDecay = 0 } = options;
+  const { learningRate, gradScale, beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weightDecay = 0 } = options;
   const names = Object.keys(grads);
   for (const name of names) {
     if (params[name] === undefined) {
@@ -51,7 +52,8 @@ export function applyAdamw(
   state.step += 1;
   adamwStep({
     params: pick(params),
-    grads: { ...grads },
+    grads,
+    gradScale,
     firstMoments: pick(state.firstMoments),
     secondMoments: pick(state.secondMoments),
     step: state.step,

@@ -4,7 +4,8 @@ import type { Variables } from "./adamw.ts";
 /** A copy of the parameters from which an exponential moving average starts. Free it with `tf.dispose`. */
 export function initEma(params: Variables): Variables {
   return Object.fromEntries(
-    Object.entries(params).map(([name, param]) => [name, tf.tidy(() => tf.variable(param.clone()))]),
+    // A product, because clone() would share its storage with parameters that are updated in place.
+    Object.entries(params).map(([name, param]) => [name, tf.tidy(() => tf.variable(tf.mul(param, 1)))]),
   );
 }
 

@@ -35,11 +35,8 @@ export const trainLoop = Effect.fn("optim.trainLoop")(function* <E, R>(options: 
     }
     yield* progress.publish({ _tag: "Step", stage, step, total: steps, metrics, tokens: report.tokens });
     yield* folder.appendMetrics(stage, step, metrics);
-    yield* eventLoopTurn;
+    yield* Effect.yieldNow; // to timers, signals and sockets: the math above was synchronous
   }
   yield* progress.publish({ _tag: "Finished", stage, metrics });
   return metrics;
 });
-
-/** Lets timers, signals and sockets have their turn: the math before it was synchronous. */
-const eventLoopTurn = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)));

@@ -1,4 +1,5 @@
-import { globalNorm, valueAndGrads } from "@rlhf/tensor";
+import { clipScale, globalNorm } from "@rlhf/tensor/global_norm";
+import { valueAndGrads } from "@rlhf/tensor/value_and_grads";
 import * as tf from "@tensorflow/tfjs-core";
 import { type AdamwOptions, type AdamwState, applyAdamw, type Variables } from "./adamw.ts";
 
@@ -85,8 +86,10 @@ export async function trainStep(
     const loss = losses.reduce((sum, value) => sum + value, 0);
     const finite = Number.isFinite(loss) && Number.isFinite(gradNorm);
     if (finite) {
-      const scale = Math.min(1, maxGradNorm / (gradNorm + 1e-6));
-      tf.tidy(() => applyAdamw(params, scaled(accumulated.grads, scale), state, options));
+      tf.tidy(() => {
+        const gradScale = clipScale(norm, maxGradNorm);
+        applyAdamw(params, accumulated.grads, state, { ...options, gradScale });
+      });
     }
     return { loss, losses, metrics, gradNorm, finite };
   } finally {
@@ -101,12 +104,6 @@ export async function trainStep(
 
 async function read(scalar: tf.Scalar): Promise<number> {
   return (await scalar.data())[0]!;
-}
-
-function scaled(grads: Readonly<Record<string, tf.Tensor>>, scale: number): Record<string, tf.Tensor> {
-  return Object.fromEntries(
-    Object.entries(grads).map(([name, grad]) => [name, scale === 1 ? grad : tf.mul(grad, scale)]),
-  );
 }
 
 function addInto<T extends tf.Tensor>(sum: Record<string, T>, terms: Readonly<Record<string, T>>): void {
