@@ -1,0 +1,132 @@
+import type { Lines } from "./_charts.ts";
+import { spellOut } from "./_format.ts";
+import { labelOf, looksOf } from "./_models.ts";
+import { thin } from "./_thin.ts";
+import type { MetricRow } from "./report_data.ts";
+
+/** How one metric is shown. */
+interface Shown {
+  readonly title: string;
+  readonly unit: string;
+  readonly percent?: boolean;
+  readonly note?: string;
+  /** Drawn in the open; the rest is folded away. */
+  readonly main?: boolean;
+}
+
+const metrics: Readonly<Record<string, Shown>> = {
+  score: { title: "Learned reward", unit: "score", main: true, note: "What the policy is trained to raise." },
+  gold: { title: "Gold reward", unit: "score", main: true, note: "What it stands for; never trained on." },
+  kl: { title: "KL to the initial policy", unit: "nats per response", main: true },
+  entropy: { title: "Entropy", unit: "nats per token", main: true },
+  responseLength: { title: "Response length", unit: "tokens", main: true },
+  eosRate: { title: "Finished responses", unit: "% of responses", percent: true, main: true },
+  clipFraction: { title: "Clip fraction", unit: "% of tokens", percent: true, main: true },
+  valueLoss: { title: "Value loss", unit: "squared error", main: true },
+  reward: { title: "Reward after the KL penalty", unit: "score" },
+  klCoefficient: { title: "KL coefficient β", unit: "score per nat" },
+  approxKl: { title: "Approximate KL of the update", unit: "nats per token" },
+  ratio: { title: "Probability ratio", unit: "new / old" },
+  explainedVariance: { title: "Variance explained by the values", unit: "share" },
+  policyLoss: { title: "Policy loss", unit: "advantage" },
+  ptxLoss: { title: "Pretraining loss", unit: "nats per token" },
+  gradNorm: { title: "Gradient norm", unit: "before clipping" },
+  learningRate: { title: "Learning rate", unit: "per step" },
+  loss: { title: "Loss", unit: "nats", main: true },
+  validationLoss: { title: "Validation loss", unit: "nats", main: true },
+  accuracy: { title: "Accuracy on training pairs", unit: "% of pairs", percent: true, main: true },
+  validationAccuracy: {
+    title: "Accuracy on validation pairs",
+    unit: "% of pairs",
+    percent: true,
+    main: true,
+  },
+};
+
+const isSpeed = (metric: string) => /tokensPerSecond$/i.test(metric);
+
+function shown(metric: string): Shown {
+  if (isSpeed(metric)) {
+    const phase = metric.replace(/tokensPerSecond$/i, "");
+    return { title: phase === "" ? "All phases" : spellOut(phase), unit: "tokens per second" };
+  }
+  return metrics[metric] ?? { title: spellOut(metric), unit: "" };
+}
+
+export interface MetricChart {
+  readonly title: string;
+  readonly note?: string;
+  readonly group: "main" | "speed" | "more";
+  readonly chart: Lines;
+}
+
+export interface Curves {
+  /** Names of the reinforcement-learning runs: those that report a KL. */
+  readonly runs: ReadonlyArray<string>;
+  /** One chart per metric of those runs, the runs overlaid. */
+  readonly reinforcement: ReadonlyArray<MetricChart>;
+  /** The charts of every other stage. */
+  readonly stages: ReadonlyArray<{ readonly stage: string; readonly charts: ReadonlyArray<MetricChart> }>;
+}
+
+/** Sorts the rows of `metrics.jsonl` into charts. Values that are not finite numbers are left out. */
+export function curves(rows: ReadonlyArray<MetricRow>): Curves {
+  const stages = new Map<string, Map<string, Array<readonly [number, number]>>>();
+  for (const row of rows) {
+    const series = stages.get(row.stage) ?? new Map<string, Array<readonly [number, number]>>();
+    stages.set(row.stage, series);
+    for (const [metric, value] of Object.entries(row)) {
+      if (metric === "stage" || metric === "step" || typeof value !== "number" || !Number.isFinite(value))
+        continue;
+      const points = series.get(metric);
+      if (points) points.push([row.step, value]);
+      else series.set(metric, [[row.step, value]]);
+    }
+  }
+  const runs = [...stages.keys()].filter((stage) => stages.get(stage)!.has("kl"));
+  const others = [...stages.keys()].filter((stage) => !runs.includes(stage));
+  const metricChart = (metric: string, of: ReadonlyArray<string>, x: string): MetricChart => {
+    const { title, unit, percent = false, note, main = false } = shown(metric);
+    const looks = looksOf(of);
+    return {
+      title,
+      ...(note === undefined ? {} : { note }),
+      group: isSpeed(metric) ? "speed" : main ? "main" : "more",
+      chart: {
+        kind: "lines",
+        x: { label: x },
+        y: { label: unit, percent },
+        series: of.flatMap((stage) => {
+          const points = stages.get(stage)!.get(metric);
+          if (points === undefined) return [];
+          return [
+            {
+              name: labelOf(stage),
+              look: looks.get(stage)!,
+              points: thin(
+                points.toSorted((a, b) => a[0] - b[0]),
+                200,
+              ),
+            },
+          ];
+        }),
+      },
+    };
+  };
+  const names = (of: ReadonlyArray<string>) =>
+    inCatalogOrder(of.flatMap((stage) => [...stages.get(stage)!.keys()]));
+  return {
+    runs,
+    reinforcement: names(runs).map((metric) => metricChart(metric, runs, "iteration")),
+    stages: others.map((stage) => ({
+      stage,
+      charts: names([stage]).map((metric) => metricChart(metric, [stage], "step")),
+    })),
+  };
+}
+
+function inCatalogOrder(names: ReadonlyArray<string>): Array<string> {
+  const order = Object.keys(metrics);
+  const place = (name: string) => (order.includes(name) ? order.indexOf(name) : order.length);
+  return [...new Set(names)].sort((a, b) => place(a) - place(b) || a.localeCompare(b));
+}

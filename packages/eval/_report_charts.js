@@ -1,0 +1,210 @@
+// Draws the charts of the report page; runs in the reader's browser, where `Plot` and `d3` are globals.
+const { Plot, document, ResizeObserver } = globalThis;
+const charts = JSON.parse(document.getElementById("charts").textContent);
+const number = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const percent = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
+const symbols = { ppo: "circle", ptx: "diamond", base: "square", other1: "triangle" };
+
+const color = (look) => `var(--${look})`;
+const dash = (look) => `var(--${look}-dash)`;
+const print = (axis, value) => (axis.percent ? percent : number).format(value);
+const frame = (spec, width, height) => ({
+  width,
+  height,
+  marginTop: 26,
+  marginRight: 14,
+  marginBottom: 36,
+  marginLeft: 46,
+  style: { fontSize: "11px" },
+  x: {
+    label: spec.x.label,
+    percent: spec.x.percent,
+    ticks: Math.max(3, Math.round(width / 80)),
+    tickSpacing: 70,
+  },
+  y: spec.y && { label: spec.y.label, percent: spec.y.percent, ticks: 4, nice: true, grid: true },
+});
+
+const draw = {
+  lines(spec, width) {
+    const all = spec.series.flatMap(({ name, look, points }) =>
+      points.map((point) => ({ ...point, name, look })),
+    );
+    const nearest = { x: "x", y: "y", maxRadius: 60 };
+    return Plot.plot({
+      ...frame(spec, width, 200),
+      marks: [
+        spec.series.map(({ look, points }) =>
+          Plot.areaY(points, { x: "x", y1: "low", y2: "high", fill: color(look), fillOpacity: 0.16 }),
+        ),
+        spec.series.map(({ look, points }) =>
+          points.length === 1
+            ? Plot.dot(points, { x: "x", y: "y", fill: color(look), r: 4 })
+            : Plot.lineY(points, {
+                x: "x",
+                y: "y",
+                stroke: color(look),
+                strokeWidth: 1.8,
+                strokeDasharray: dash(look),
+              }),
+        ),
+        Plot.dot(all, Plot.pointer({ ...nearest, fill: (d) => color(d.look), r: 3.5 })),
+        Plot.tip(
+          all,
+          Plot.pointer({
+            ...nearest,
+            title: (d) => `${d.name}\n${spec.x.label} ${number.format(d.x)}\n${print(spec.y, d.y)}`,
+          }),
+        ),
+      ],
+    });
+  },
+
+  whiskers(spec, width) {
+    const rowHeight = 44;
+    const ends = spec.rows.flatMap((row) => [row, row.hollow ?? row]);
+    const domain = spec.domain ?? [
+      Math.min(spec.rule ?? 0, ...ends.map((end) => end.low)),
+      Math.max(spec.rule ?? 0, ...ends.map((end) => end.high)),
+    ];
+    const scale = spec.x.percent ? 100 : 1;
+    const rows = spec.rows.map((row, i) => ({ ...row, at: i }));
+    const hollow = rows.flatMap((row) => (row.hollow ? [{ ...row, ...row.hollow }] : []));
+    const base = frame(spec, width, rows.length * rowHeight + 44);
+    return Plot.plot({
+      ...base,
+      marginTop: 8,
+      marginLeft: 10,
+      color: { type: "identity" },
+      x: { ...base.x, domain: domain.map((end) => end * scale), grid: true, nice: spec.domain === undefined },
+      y: { domain: [-0.62, rows.length - 0.38], reverse: true, axis: null },
+      marks: [
+        spec.rule === undefined
+          ? null
+          : Plot.ruleX([spec.rule], { stroke: "currentColor", strokeDasharray: "3 3", strokeOpacity: 0.7 }),
+        Plot.ruleY(rows, { y: "at", x1: "low", x2: "high", stroke: (d) => color(d.look), strokeWidth: 3 }),
+        Plot.dot(rows, { y: "at", x: "value", fill: (d) => color(d.look), r: 5.5 }),
+        Plot.ruleY(hollow, {
+          y: (d) => d.at + 0.2,
+          x1: "low",
+          x2: "high",
+          stroke: (d) => color(d.look),
+          strokeWidth: 1.5,
+        }),
+        Plot.dot(hollow, {
+          y: (d) => d.at + 0.2,
+          x: "value",
+          stroke: (d) => color(d.look),
+          fill: "var(--surface)",
+          strokeWidth: 1.8,
+          r: 3.5,
+        }),
+        Plot.text(rows, {
+          y: "at",
+          dy: -15,
+          frameAnchor: "left",
+          text: "label",
+          fill: "currentColor",
+          stroke: "var(--surface)",
+          strokeWidth: 5,
+          fontSize: 12,
+        }),
+        Plot.text(rows, {
+          y: "at",
+          dy: -15,
+          frameAnchor: "right",
+          text: (d) => print(spec.x, d.value),
+          fill: "currentColor",
+          stroke: "var(--surface)",
+          strokeWidth: 5,
+          fontSize: 12,
+          fontWeight: 600,
+        }),
+      ],
+    });
+  },
+
+  frontier(spec, width) {
+    const points = spec.series.flatMap(({ name, look, points }) =>
+      points.map(([x, y]) => ({ x, y, name, look, symbol: symbols[look] ?? "circle" })),
+    );
+    const base = frame(spec, width, Math.min(300, Math.max(220, width * 0.6)));
+    return Plot.plot({
+      ...base,
+      x: { ...base.x, type: "sqrt", domain: [0, Math.max(...points.map((point) => point.x)) * 1.04] },
+      symbol: { type: "identity" },
+      marks: [
+        Plot.ruleY([0], { stroke: "currentColor", strokeOpacity: 0.4 }),
+        Plot.dot(points, {
+          x: "x",
+          y: "y",
+          symbol: "symbol",
+          fill: (d) => color(d.look),
+          fillOpacity: 0.55,
+          r: 3,
+        }),
+        spec.series.map(({ look, fit }) =>
+          Plot.lineY(fit, { stroke: color(look), strokeWidth: 2.2, strokeDasharray: dash(look) }),
+        ),
+        Plot.tip(
+          points,
+          Plot.pointer({
+            x: "x",
+            y: "y",
+            title: (d) => `${d.name}\nKL ${number.format(d.x)} nats\n${number.format(d.y)}`,
+          }),
+        ),
+      ],
+    });
+  },
+
+  calibration(spec, width) {
+    const side = Math.min(width, 420);
+    const low = Math.min(0.5, ...spec.bins.flatMap((bin) => [bin.predicted, bin.observed]));
+    const domain = [low * 100, 100];
+    const base = frame(spec, side, side * 0.8);
+    return Plot.plot({
+      ...base,
+      x: { ...base.x, domain, grid: true },
+      y: { ...base.y, domain },
+      r: { range: [3, 11] },
+      marks: [
+        Plot.line(
+          [
+            [low, low],
+            [1, 1],
+          ],
+          { stroke: "currentColor", strokeDasharray: "3 3", strokeOpacity: 0.7 },
+        ),
+        Plot.line(spec.bins, { x: "predicted", y: "observed", stroke: color("reward"), strokeWidth: 1.5 }),
+        Plot.dot(spec.bins, {
+          x: "predicted",
+          y: "observed",
+          r: "pairs",
+          fill: color("reward"),
+          fillOpacity: 0.75,
+        }),
+        Plot.tip(
+          spec.bins,
+          Plot.pointer({
+            x: "predicted",
+            y: "observed",
+            title: (d) =>
+              `predicted ${percent.format(d.predicted)}\nobserved ${percent.format(d.observed)}\n${number.format(d.pairs)} pairs`,
+          }),
+        ),
+      ],
+    });
+  },
+};
+
+for (const place of document.querySelectorAll("[data-chart]")) {
+  const spec = charts[place.dataset.chart];
+  let drawn = 0;
+  new ResizeObserver(([entry]) => {
+    const width = Math.floor(entry.contentRect.width);
+    if (width === drawn || width === 0) return;
+    drawn = width;
+    place.replaceChildren(draw[spec.kind](spec, width));
+  }).observe(place);
+}

@@ -1,0 +1,425 @@
+import type { ChartSheet } from "./_charts.ts";
+import { formatInterval, formatNumber, formatPercent, formatShare, spellOut } from "./_format.ts";
+import type { Html } from "./_html.ts";
+import { html } from "./_html.ts";
+import type { MetricChart } from "./_metrics.ts";
+import { curves } from "./_metrics.ts";
+import { type Look, labelOf, looksOf } from "./_models.ts";
+import { fitFrontier } from "./frontier.ts";
+import type { Interval } from "./interval.ts";
+import type { FrontierRun, ReportData, Table } from "./report_data.ts";
+
+/** A part of the page; one whose `body` is absent had no data. */
+export interface Section {
+  readonly id: string;
+  readonly title: string;
+  readonly body: Html | undefined;
+}
+
+/** More samples and longer texts than these make a page that nobody reads. */
+const shownSamples = 24;
+const shownCharacters = 1200;
+
+/** All sections in the order of the page; their charts are added to `sheet`. */
+export function sections(data: ReportData, sheet: ChartSheet): ReadonlyArray<Section> {
+  const judged = curves(data.metrics ?? []);
+  return [
+    { id: "preferences", title: "Preferences", body: preferences(data, sheet) },
+    { id: "frontier", title: "Reward against KL", body: frontier(data, sheet) },
+    {
+      id: "reinforcement",
+      title: "Reinforcement learning",
+      body:
+        judged.reinforcement.length === 0
+          ? undefined
+          : reinforcement(judged.runs, judged.reinforcement, sheet),
+    },
+    {
+      id: "stages",
+      title: "The stages before",
+      body:
+        judged.stages.length === 0
+          ? undefined
+          : html`<p>Losses of every stage on training and validation data.</p>
+${judged.stages.map(({ stage, charts }) => html`<h3>${labelOf(stage)}</h3>${chartGroups(charts, sheet)}`)}`,
+    },
+    { id: "reward-model", title: "Reward model", body: rewardModel(data, sheet) },
+    { id: "rates", title: "What the responses are like", body: responseRates(data, sheet) },
+    { id: "alignment-tax", title: "Alignment tax", body: alignmentTax(data, sheet) },
+    { id: "samples", title: "Samples", body: samples(data) },
+    {
+      id: "labelers",
+      title: data.labelers?.simulated ? "Simulated labelers" : "Labelers",
+      body: labelers(data),
+    },
+    { id: "measures", title: "Other measures", body: measures(data.tables) },
+    { id: "notes", title: "Findings and failures", body: notes(data.notes) },
+    { id: "configuration", title: "Configuration", body: configuration(data) },
+  ];
+}
+
+function preferences({ winRates = [] }: ReportData, sheet: ChartSheet): Html | undefined {
+  if (winRates.length === 0) return undefined;
+  const looks = looksOf(winRates.map((row) => row.model));
+  const controlled = winRates.some((row) => row.lengthControlled);
+  return html`<p>How often a model’s answer was preferred to the baseline’s. Every pair is judged in both orders, a tie counts half; intervals are 95 % bootstrap over prompts.</p>
+${sheet.figure(
+  "Win rate",
+  controlled ? "Filled: as judged. Hollow: at equal length. Dashed: even." : "Dashed: even.",
+  {
+    kind: "whiskers",
+    x: { label: "comparisons won (%)", percent: true },
+    rule: 0.5,
+    domain: [0, 1],
+    rows: winRates.map((row) => ({
+      ...row.rate,
+      label: `${labelOf(row.model)} over ${labelOf(row.baseline)}`,
+      look: looks.get(row.model)!,
+      ...(row.lengthControlled ? { hollow: row.lengthControlled } : {}),
+    })),
+  },
+)}
+${table(
+  [
+    "Model",
+    "Baseline",
+    "Judge",
+    "Win rate",
+    ...(controlled ? ["At equal length"] : []),
+    "Pairs",
+    "Same in both orders",
+  ],
+  winRates.map((row) => [
+    name(row.model, looks),
+    labelOf(row.baseline),
+    row.judge,
+    figure(formatShare(row.rate)),
+    ...(controlled ? [figure(row.lengthControlled ? formatShare(row.lengthControlled) : "–")] : []),
+    figure(formatNumber(row.comparisons)),
+    figure(row.consistency === undefined ? "–" : formatPercent(row.consistency)),
+  ]),
+)}`;
+}
+
+function frontier({ frontier: runs = [] }: ReportData, sheet: ChartSheet): Html | undefined {
+  const kinds = (["learned", "gold"] as const).filter((kind) =>
+    runs.some((run) => run.points.some((point) => point[kind] !== undefined)),
+  );
+  if (kinds.length === 0) return undefined;
+  const looks = looksOf(runs.map((run) => run.run));
+  const fits = kinds.flatMap((kind) =>
+    runs.flatMap((run) => {
+      const fit = fitted(run, kind);
+      return fit === undefined ? [] : [{ kind, run: run.run, fit }];
+    }),
+  );
+  const titles = { learned: "Learned reward", gold: "Gold reward" };
+  return html`<p>The further a policy moves from its start, the more learned reward it collects; past some point the gold reward turns. Curves are fits of R(d) = d·(α − β·log d) with d = √KL (Gao et al. 2022).</p>
+${legend(
+  runs.map((run) => run.run),
+  looks,
+)}
+<div class="grid wide">${kinds.map((kind) =>
+    sheet.figure(
+      titles[kind],
+      kind === "gold" ? "Never trained on." : "What the policy is trained to raise.",
+      {
+        kind: "frontier",
+        x: { label: "KL to the initial policy (nats, square-root scale)" },
+        y: { label: "gain in score" },
+        series: runs.flatMap((run) => {
+          const points = pointsOf(run, kind);
+          if (points.length === 0) return [];
+          const fit = fitted(run, kind);
+          const end = Math.sqrt(Math.max(...points.map((point) => point.kl), 0));
+          return [
+            {
+              name: labelOf(run.run),
+              look: looks.get(run.run)!,
+              points: points.map((point) => [point.kl, point.reward] as const),
+              fit:
+                fit === undefined
+                  ? []
+                  : Array.from({ length: 61 }, (_, i) => ((end * i) / 60) ** 2).map(
+                      (kl) => [kl, fit.reward(kl)] as const,
+                    ),
+            },
+          ];
+        }),
+      },
+    ),
+  )}</div>
+${
+  fits.length === 0
+    ? undefined
+    : table(
+        ["Run", "Reward", "α", "β", "R²", "Fitted peak at KL"],
+        fits.map(({ kind, run, fit }) => [
+          name(run, looks),
+          titles[kind],
+          figure(formatNumber(fit.alpha)),
+          figure(formatNumber(fit.beta)),
+          figure(formatNumber(fit.rSquared)),
+          figure(fit.peakKl === undefined ? "never turns" : `${formatNumber(fit.peakKl)} nats`),
+        ]),
+      )
+}`;
+}
+
+function pointsOf(run: FrontierRun, kind: "learned" | "gold") {
+  return run.points.flatMap((point) =>
+    point[kind] === undefined ? [] : [{ kl: point.kl, reward: point[kind] }],
+  );
+}
+
+/** A fit needs more points than it has parameters to say anything. */
+function fitted(run: FrontierRun, kind: "learned" | "gold") {
+  const points = pointsOf(run, kind);
+  const distances = new Set(points.map((point) => point.kl).filter((kl) => kl > 0));
+  return distances.size < 4 ? undefined : fitFrontier(points, run.form);
+}
+
+function reinforcement(
+  runs: ReadonlyArray<string>,
+  charts: ReadonlyArray<MetricChart>,
+  sheet: ChartSheet,
+): Html {
+  return html`<p>Every run overlaid, one chart per quantity. Shading shows the range of iterations that were averaged for drawing.</p>
+${legend(runs, looksOf(runs))}${chartGroups(charts, sheet)}`;
+}
+
+function chartGroups(charts: ReadonlyArray<MetricChart>, sheet: ChartSheet): Html {
+  const grid = (group: MetricChart["group"]) =>
+    html`<div class="grid">${charts
+      .filter((chart) => chart.group === group)
+      .map(({ title, note, chart }) => sheet.figure(title, note, chart))}</div>`;
+  const has = (group: MetricChart["group"]) => charts.some((chart) => chart.group === group);
+  return html`${has("main") ? grid("main") : undefined}
+${has("speed") ? html`<details><summary>Speed, by phase</summary>${grid("speed")}</details>` : undefined}
+${has("more") ? html`<details><summary>More curves</summary>${grid("more")}</details>` : undefined}`;
+}
+
+function rewardModel({ rewardModel: report, labelers }: ReportData, sheet: ChartSheet): Html | undefined {
+  if (report === undefined) return undefined;
+  const who = labelers?.simulated ? "simulated labelers" : "labelers";
+  const rows: ReadonlyArray<readonly [string, Look, Interval | undefined]> = [
+    [`Reward model, new pairs of the training ${who}`, "reward", report.accuracy],
+    [`Two training ${who} agree`, "base", report.labelerAgreement],
+    [`Reward model, pairs of held-out ${who}`, "reward", report.heldOutAccuracy],
+    [`Two held-out ${who} agree`, "base", report.heldOutAgreement],
+  ];
+  const present = rows.flatMap(([label, look, interval]) =>
+    interval === undefined ? [] : [{ label, look, ...interval }],
+  );
+  return html`<p>How often the learned reward orders two answers as a labeler did, beside how often two labelers agree with each other: the second bounds what the first can reach.</p>
+<div class="grid wide">
+${sheet.figure("Accuracy and agreement", "On pairs without ties. Dashed: chance.", {
+  kind: "whiskers",
+  x: { label: "pairs (%)", percent: true },
+  rule: 0.5,
+  domain: [Math.min(0.4, ...present.map((row) => row.low)), 1],
+  rows: present,
+})}
+${
+  report.calibration === undefined || report.calibration.length === 0
+    ? undefined
+    : sheet.figure("Calibration", "On the dashed line, a score difference means what it says. Area: pairs.", {
+        kind: "calibration",
+        x: { label: "predicted: higher score preferred (%)", percent: true },
+        y: { label: "observed (%)", percent: true },
+        bins: report.calibration.map(({ predicted, observed, pairs }) => ({ predicted, observed, pairs })),
+      })
+}
+</div>
+${table(
+  ["", "Share of pairs"],
+  present.map(({ label, ...interval }) => [label, figure(formatShare(interval))]),
+)}`;
+}
+
+function responseRates({ rates = [] }: ReportData, sheet: ChartSheet): Html | undefined {
+  if (rates.length === 0) return undefined;
+  const models = [...new Set(rates.map((row) => row.model))];
+  const looks = looksOf(models);
+  const criteria = [...new Set(rates.map((row) => row.criterion))];
+  return html`<p>Share of responses that fulfil each criterion, with 95 % intervals.</p>
+<div class="grid">${criteria.map((criterion) =>
+    sheet.figure(labelOf(criterion), undefined, {
+      kind: "whiskers",
+      x: { label: "responses (%)", percent: true },
+      domain: [0, 1],
+      rows: rates
+        .filter((row) => row.criterion === criterion)
+        .map(({ model, value, low, high }) => ({
+          label: labelOf(model),
+          look: looks.get(model)!,
+          value,
+          low,
+          high,
+        })),
+    }),
+  )}</div>
+${table(
+  ["Model", ...criteria.map(labelOf), "Responses"],
+  models.map((model) => {
+    const row = (criterion: string) =>
+      rates.find((rate) => rate.model === model && rate.criterion === criterion);
+    const counts = rates.filter((rate) => rate.model === model).map((rate) => rate.count);
+    return [
+      name(model, looks),
+      ...criteria.map((criterion) => {
+        const rate = row(criterion);
+        return figure(rate === undefined ? "–" : formatShare(rate));
+      }),
+      figure(formatNumber(Math.max(...counts))),
+    ];
+  }),
+)}`;
+}
+
+function alignmentTax({ alignmentTax: reports = [] }: ReportData, sheet: ChartSheet): Html | undefined {
+  if (reports.length === 0) return undefined;
+  return html`<p>What alignment cost on text the base model was pretrained for: next-token loss above the base model’s. Less is better; PPO-ptx mixes pretraining gradients in to win it back.</p>
+${reports.map(({ corpus, rows }) => {
+  const looks = looksOf(rows.map((row) => row.model));
+  return html`<h3>${corpus}</h3>
+<div class="grid wide">${sheet.figure("Loss above the base model", "Dashed: no tax.", {
+    kind: "whiskers",
+    x: { label: "nats per token" },
+    rule: 0,
+    rows: rows.map((row) => ({ label: labelOf(row.model), look: looks.get(row.model)!, ...row.tax })),
+  })}
+${table(
+  ["Model", "Nats per token", "Perplexity", "Tax, nats per token"],
+  rows.map((row) => [
+    name(row.model, looks),
+    figure(row.crossEntropy.toFixed(3)),
+    figure(formatNumber(row.perplexity)),
+    figure(formatInterval(row.tax)),
+  ]),
+)}</div>`;
+})}`;
+}
+
+function samples({ samples: all = [] }: ReportData): Html | undefined {
+  if (all.length === 0) return undefined;
+  const looks = looksOf(all.flatMap((sample) => sample.answers.map((answer) => answer.model)));
+  const cut = (text: string) =>
+    text.length > shownCharacters ? `${text.slice(0, shownCharacters)} …` : text;
+  const card = (sample: (typeof all)[number]) => html`<article class="sample">
+<p class="prompt">${cut(sample.prompt)}</p>
+<div class="answers">${sample.answers.map(
+    (answer) => html`<div class="answer ${looks.get(answer.model)!}">
+<h4>${labelOf(answer.model)}</h4>
+<p>${answer.text === "" ? html`<span class="soft">(empty)</span>` : cut(answer.text)}</p>
+<dl>${Object.entries(answer.scores ?? {}).map(
+      ([score, value]) => html`<div><dt>${score}</dt><dd>${formatNumber(value)}</dd></div>`,
+    )}</dl>
+</div>`,
+  )}</div>
+</article>`;
+  const [open, folded] = [all.slice(0, 6), all.slice(6, shownSamples)];
+  return html`<p>The same prompts answered by every model, in the order of the evaluation set: not chosen.</p>
+${open.map(card)}
+${folded.length === 0 ? undefined : html`<details><summary>${folded.length} more</summary>${folded.map(card)}</details>`}
+${all.length > shownSamples ? html`<p class="soft">${shownSamples} of ${formatNumber(all.length)} samples are shown.</p>` : undefined}`;
+}
+
+function labelers({ labelers: report }: ReportData): Html | undefined {
+  if (report === undefined) return undefined;
+  const who = report.simulated ? "simulated labelers" : "labelers";
+  const agreements = [
+    [`Two training ${who} agree`, report.agreement] as const,
+    [`Two held-out ${who} agree`, report.heldOutAgreement] as const,
+  ].flatMap(([label, interval]) => (interval === undefined ? [] : [[label, figure(formatShare(interval))]]));
+  return html`<p>${report.description}</p>
+${report.simulated ? html`<p><strong>No person ranked anything in this run:</strong> every preference in this report is that of a program.</p>` : undefined}
+${agreements.length === 0 ? undefined : table(["", "Share of pairs"], agreements)}
+${report.rows === undefined || report.rows.length === 0 ? undefined : recordTable(report.rows)}`;
+}
+
+function measures(tables: ReadonlyArray<Table> = []): Html | undefined {
+  if (tables.length === 0) return undefined;
+  return html`${tables.map(
+    ({ title, note, rows }) =>
+      html`<h3>${title}</h3>${note === undefined ? undefined : html`<p class="soft">${note}</p>`}${recordTable(rows)}`,
+  )}`;
+}
+
+function notes(all: ReadonlyArray<string> = []): Html | undefined {
+  if (all.length === 0) return undefined;
+  return html`<ul class="notes">${all.map((note) => html`<li>${note}</li>`)}</ul>`;
+}
+
+function configuration({ configuration: stages = {}, versions = {} }: ReportData): Html | undefined {
+  const entries = Object.entries(stages);
+  if (entries.length === 0 && Object.keys(versions).length === 0) return undefined;
+  return html`${
+    Object.keys(versions).length === 0
+      ? undefined
+      : table(
+          ["", "Version"],
+          Object.entries(versions).map(([what, version]) => [what, cell("long", version)]),
+        )
+  }
+${entries.map(
+  ([stage, value]) =>
+    html`<details><summary>${labelOf(stage)}</summary>${table(
+      ["Setting", "Value"],
+      flatten(value).map(([setting, text]) => [setting, cell("long", text)]),
+    )}</details>`,
+)}`;
+}
+
+/** Nested settings as `outer.inner` with their values in JSON. */
+function flatten(value: unknown, path = ""): ReadonlyArray<readonly [string, string]> {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    return Object.entries(value).flatMap(([key, inner]) =>
+      flatten(inner, path === "" ? key : `${path}.${key}`),
+    );
+  }
+  return [[path, typeof value === "string" ? value : (JSON.stringify(value) ?? "")]];
+}
+
+type Cell = Html | string;
+const cell = (kind: "figure" | "long", text: string) => html`<td class="${kind}">${text}</td>`;
+const figure = (text: string) => cell("figure", text);
+
+/** A table whose first column names the row. Cells that are no markup yet become plain ones. */
+function table(columns: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<Cell>>): Html {
+  const isFigure = (column: number) => {
+    const first = rows[0]?.[column];
+    return typeof first === "object" && first.markup.startsWith('<td class="figure">');
+  };
+  const plain = (value: Cell) =>
+    typeof value === "object" && value.markup.startsWith("<td") ? value : html`<td>${value}</td>`;
+  return html`<div class="scroll" tabindex="0"><table>
+<thead><tr>${columns.map((column, i) => html`<th scope="col" class="${isFigure(i) ? "figure" : ""}">${column}</th>`)}</tr></thead>
+<tbody>${rows.map(([head, ...rest]) => html`<tr><th scope="row">${head}</th>${rest.map(plain)}</tr>`)}</tbody>
+</table></div>`;
+}
+
+function recordTable(rows: Table["rows"]): Html {
+  const columns = Object.keys(rows[0] ?? {});
+  return table(
+    columns.map(spellOut),
+    rows.map((row) =>
+      columns.map((column, i) => {
+        const value = row[column];
+        if (i > 0 && typeof value === "number") return figure(formatNumber(value));
+        return typeof value === "number" ? formatNumber(value) : (value ?? "–");
+      }),
+    ),
+  );
+}
+
+function name(model: string, looks: ReadonlyMap<string, Look>): Html {
+  return html`<span class="name ${looks.get(model)!}"><span class="swatch"></span>${labelOf(model)}</span>`;
+}
+
+function legend(models: ReadonlyArray<string>, looks: ReadonlyMap<string, Look>): Html {
+  return html`<ul class="legend">${models.map((model) => {
+    const look = looks.get(model)!;
+    return html`<li><svg width="34" height="10" aria-hidden="true"><line x1="1" x2="33" y1="5" y2="5" stroke="var(--${look})" stroke-width="2.5" stroke-dasharray="var(--${look}-dash)"/></svg>${labelOf(model)}</li>`;
+  })}</ul>`;
+}

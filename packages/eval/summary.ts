@@ -1,0 +1,83 @@
+import { formatInterval, formatNumber, formatShare } from "./_format.ts";
+import { labelOf } from "./_models.ts";
+import { headline } from "./report.ts";
+import type { ReportData } from "./report_data.ts";
+
+/** The results of a report as plain text for a terminal: one screen, at most `width` columns wide. */
+export function renderSummary(data: ReportData, width = 80): string {
+  const who = data.labelers?.simulated ? "simulated labelers" : "labelers";
+  const { rewardModel, winRates = [], alignmentTax = [], rates = [], notEvaluated = [] } = data;
+  const share = (interval: Parameters<typeof formatShare>[0] | undefined) =>
+    interval && formatShare(interval);
+  const blocks: ReadonlyArray<readonly [string, ReadonlyArray<ReadonlyArray<string | undefined>>]> = [
+    [
+      "Win rate",
+      winRates.map(({ model, baseline, rate, lengthControlled }) => [
+        `${labelOf(model)} over ${labelOf(baseline)}`,
+        formatShare(rate),
+        lengthControlled && `${formatShare(lengthControlled)} at equal length`,
+      ]),
+    ],
+    [
+      "Reward model",
+      [
+        ["accuracy", share(rewardModel?.accuracy)],
+        [`accuracy, held-out ${who}`, share(rewardModel?.heldOutAccuracy)],
+        [`agreement of ${who}`, share(rewardModel?.labelerAgreement)],
+      ].filter(([, value]) => value !== undefined),
+    ],
+    [
+      "Responses",
+      rates.map(({ model, criterion, ...interval }) => [
+        `${labelOf(model)}, ${criterion}`,
+        formatShare(interval),
+      ]),
+    ],
+    [
+      "Alignment tax, nats per token",
+      alignmentTax.flatMap(({ rows }) => rows.map((row) => [labelOf(row.model), formatInterval(row.tax)])),
+    ],
+    [
+      "Highest gain in gold reward",
+      (data.frontier ?? []).flatMap(({ run, points }) => {
+        const best = points.reduce(
+          (a, b) => ((b.gold ?? -Infinity) > (a.gold ?? -Infinity) ? b : a),
+          points[0]!,
+        );
+        return best?.gold === undefined
+          ? []
+          : [[labelOf(run), `${formatNumber(best.gold)} at a KL of ${formatNumber(best.kl)} nats`]];
+      }),
+    ],
+    ["Not evaluated", notEvaluated.map(({ what, why }) => [what, why])],
+  ];
+  const lines = [data.title, headline(data)].flatMap((text) => wrap(text, width));
+  for (const [title, rows] of blocks) {
+    if (rows.length === 0) continue;
+    lines.push("", title, ...aligned(rows));
+  }
+  return `${lines.map((line) => cut(line, width)).join("\n")}\n`;
+}
+
+function aligned(rows: ReadonlyArray<ReadonlyArray<string | undefined>>): Array<string> {
+  const columns = Math.max(...rows.map((row) => row.length));
+  const widths = Array.from({ length: columns }, (_, i) =>
+    Math.max(...rows.map((row) => (row[i] ?? "").length)),
+  );
+  return rows.map((row) =>
+    `  ${widths.map((width, i) => (row[i] ?? "").padEnd(width)).join("  ")}`.trimEnd(),
+  );
+}
+
+function wrap(text: string, width: number): Array<string> {
+  const lines = [""];
+  for (const word of text.split(/\s+/)) {
+    const last = lines.at(-1)!;
+    if (last === "") lines[lines.length - 1] = word;
+    else if (last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
+
+const cut = (line: string, width: number) => (line.length > width ? `${line.slice(0, width - 1)}…` : line);
