@@ -1,0 +1,181 @@
+import { existsSync, readdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import nodeUtil from "node:util";
+import "@tensorflow/tfjs-backend-cpu";
+import * as tf from "@tensorflow/tfjs-core";
+import * as Context from "effect/Context";
+import * as Effect from "effect/Effect";
+import * as Layer from "effect/Layer";
+import * as Schema from "effect/Schema";
+import { patchWasmMatMul } from "./_wasm_mat_mul.ts";
+import "./gradients.ts";
+
+/**
+ * Where tensors are computed: `native` is C++ (`@rlhf/backend-native`), `wasm` and `cpu` come with tfjs, and
+ * `tensorflow` is the user's own `@tensorflow/tfjs-node-gpu` or `@tensorflow/tfjs-node`.
+ */
+export type BackendName = "native" | "wasm" | "cpu" | "tensorflow";
+
+/** The backend in use and, in words, why. */
+export interface BackendChoice {
+  readonly name: BackendName;
+  readonly reason: string;
+}
+
+/** No backend of those asked for could start; lists what was tried, what was wrong and how to mend it. */
+export class BackendUnavailable extends Schema.TaggedError<BackendUnavailable>()("BackendUnavailable", {
+  tried: Schema.Array(Schema.Struct({ name: Schema.String, problem: Schema.String, remedy: Schema.String })),
+}) {
+  override get message(): string {
+    const lines = this.tried.map(({ name, problem, remedy }) => `  ${name}: ${problem} ${remedy}`);
+    return ["No tensor backend could start.", ...lines].join("\n");
+  }
+}
+
+/** What keeps one backend from starting. */
+class Obstacle extends Error {
+  readonly problem: string;
+  readonly remedy: string;
+
+  constructor(problem: string, remedy: string) {
+    super(problem);
+    this.problem = problem;
+    this.remedy = remedy;
+  }
+}
+
+/** Starts one backend and makes it tfjs's active one; answers with what it is, or throws an Obstacle. */
+const start: Readonly<Record<BackendName, () => Promise<string>>> = {
+  native: async () => {
+    const name = "@rlhf/backend-native";
+    if (!findPackage(name)) throw new Obstacle(`${name} is not installed.`, `Install it: npm i ${name}`);
+    const remedy = `Build it again with a C++17 compiler at hand: npm rebuild ${name}`;
+    const { threads, isa } = await attempt(remedy, async () => {
+      const addon: { default: { register(): { threads: number; isa: string } } } = await import(name);
+      return addon.default.register();
+    });
+    await activate("native", remedy);
+    return `C++ kernels, ${isa}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
+  },
+  wasm: async () => {
+    const remedy = "Use a Node version with WebAssembly SIMD (16 or later).";
+    if (!tf.getKernelsForBackend("wasm").length) {
+      await attempt(remedy, () => import("@tensorflow/tfjs-backend-wasm"));
+      patchWasmMatMul();
+    }
+    await activate("wasm", remedy);
+    return "WebAssembly kernels, one thread";
+  },
+  cpu: async () => {
+    // Without this tfjs prints an advertisement for tfjs-node at its first tensor.
+    (tf.findBackend("cpu") as { firstUse?: boolean }).firstUse = false;
+    await activate("cpu", "");
+    return "plain JavaScript kernels, the slow reference";
+  },
+  tensorflow: async () => {
+    const names = ["@tensorflow/tfjs-node-gpu", "@tensorflow/tfjs-node"];
+    const found = names.flatMap((name) => findPackage(name) ?? []);
+    const remedy =
+      "Install it yourself: npm i @tensorflow/tfjs-node-gpu (Linux, NVIDIA driver, CUDA 11.2 and cuDNN 8.1, no Hopper or newer GPU) " +
+      "or npm i @tensorflow/tfjs-node (CPU); prebuilt for Node 18 and 20, newer ones build from source.";
+    if (found.length === 0) throw new Obstacle(`Neither ${names.join(" nor ")} is installed.`, remedy);
+    const usable = found.find(hasBinding);
+    if (!usable) {
+      const problem = `${found.map(({ name }) => name).join(" and ")} lacks its native library lib/napi-v*/tfjs_binding.node.`;
+      throw new Obstacle(problem, `Build it: npm rebuild ${found[0]!.name} --build-from-source. ${remedy}`);
+    }
+    await attempt(remedy, async () => {
+      restoreRemovedNodeFunctions();
+      usable.require(usable.name);
+    });
+    await activate("tensorflow", remedy);
+    return `TensorFlow through ${usable.name}`;
+  },
+};
+
+const attempt = async <A>(remedy: string, run: () => Promise<A>): Promise<A> => {
+  try {
+    return await run();
+  } catch (cause) {
+    throw new Obstacle(cause instanceof Error ? cause.message : String(cause), remedy);
+  }
+};
+
+const activate = (name: BackendName, remedy: string): Promise<void> =>
+  attempt(remedy, async () => {
+    if (!(await tf.setBackend(name))) throw new Error("tfjs could not initialise it.");
+    await tf.ready();
+  });
+
+interface FoundPackage {
+  readonly name: string;
+  readonly folder: string;
+  readonly require: NodeJS.Require;
+}
+
+/** A package as this file sees it or, for optional peers, as the program that runs does. */
+const findPackage = (name: string): FoundPackage | undefined => {
+  for (const origin of [import.meta.url, join(process.cwd(), "package.json")]) {
+    const require = createRequire(origin);
+    try {
+      return { name, folder: dirname(require.resolve(`${name}/package.json`)), require };
+    } catch {
+      // Not seen from here.
+    }
+  }
+  return undefined;
+};
+
+const hasBinding = ({ folder }: FoundPackage): boolean => {
+  const lib = join(folder, "lib");
+  return (
+    existsSync(lib) &&
+    readdirSync(lib).some(
+      (entry) => entry.startsWith("napi-v") && existsSync(join(lib, entry, "tfjs_binding.node")),
+    )
+  );
+};
+
+/** tfjs-node still calls two functions that Node 23 took out of `node:util`. */
+const restoreRemovedNodeFunctions = (): void => {
+  const util = nodeUtil as unknown as Record<string, (value: unknown) => boolean>;
+  util.isNullOrUndefined ??= (value) => value === null || value === undefined;
+  util.isArray ??= Array.isArray;
+};
+
+const candidates = (choice: "auto" | BackendName): ReadonlyArray<BackendName> =>
+  choice === "auto" ? ["native", "wasm", "cpu"] : [choice];
+
+/**
+ * Starts a backend and makes it tfjs's active one, process-wide. `auto` takes the fastest that works: native, then
+ * wasm, then cpu; `reason` says what the choice is and what was passed over.
+ */
+export const chooseBackend = Effect.fn("tensor.chooseBackend")(function* (choice: "auto" | BackendName) {
+  const tried: Array<{ name: BackendName; problem: string; remedy: string }> = [];
+  for (const name of candidates(choice)) {
+    const outcome = yield* Effect.promise(() =>
+      start[name]().catch((error: unknown) => {
+        if (error instanceof Obstacle) return error;
+        throw error;
+      }),
+    );
+    if (outcome instanceof Obstacle) {
+      tried.push({ name, problem: outcome.problem, remedy: outcome.remedy });
+      continue;
+    }
+    const passedOver = tried.map(({ name, problem, remedy }) => `; not ${name}: ${problem} ${remedy}`);
+    return { name, reason: outcome + passedOver.join("") } satisfies BackendChoice as BackendChoice;
+  }
+  return yield* new BackendUnavailable({ tried });
+});
+
+/** `chooseBackend` as a promise, which rejects with `BackendUnavailable`. */
+export const useBackend = (choice: "auto" | BackendName): Promise<BackendChoice> =>
+  Effect.runPromise(chooseBackend(choice));
+
+/** The backend in use, as a service: a stage that needs tensors needs this. */
+export class Backend extends Context.Service<Backend, BackendChoice>()("@rlhf/tensor/Backend") {
+  static readonly layer = (choice: "auto" | BackendName): Layer.Layer<Backend, BackendUnavailable> =>
+    Layer.effect(Backend, chooseBackend(choice));
+}
