@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
 import nodeUtil from "node:util";
 import "@tensorflow/tfjs-backend-cpu";
 import * as tf from "@tensorflow/tfjs-core";
@@ -49,10 +50,13 @@ class Obstacle extends Error {
 const start: Readonly<Record<BackendName, () => Promise<string>>> = {
   native: async () => {
     const name = "@rlhf/backend-native";
-    if (!findPackage(name)) throw new Obstacle(`${name} is not installed.`, `Install it: npm i ${name}`);
+    const found = findPackage(name);
+    if (!found) throw new Obstacle(`${name} is not installed.`, `Install it: npm i ${name}`);
     const remedy = `Build it again with a C++17 compiler at hand: npm rebuild ${name}`;
     const { threads, isa } = await attempt(remedy, async () => {
-      const addon: { default: { register(): { threads: number; isa: string } } } = await import(name);
+      const addon: { default: { register(): { threads: number; isa: string } } } = await import(
+        pathToFileURL(found.require.resolve(name)).href
+      );
       return addon.default.register();
     });
     await activate("native", remedy);
