@@ -30,6 +30,7 @@ export interface GenerateOptions {
   readonly key: Key;
   /** How many sequences are in the key–value cache at once. Changes speed and memory only. */
   readonly slots?: number;
+  /** 1 is greedy decoding. */
   readonly topK?: number;
   readonly topP?: number;
   /** Called after every decoding step with the tokens it sampled. */
@@ -149,11 +150,7 @@ function rowsOf(running: ReadonlyArray<Sequence>) {
 function sampleNext(logits: tf.Tensor2D, running: ReadonlyArray<Sequence>, options: GenerateOptions) {
   const { temperature, topK, topP } = options;
   const draws = tf.tensor1d(Float32Array.from(running, ({ draws, tokens }) => draws[tokens.length]!));
-  const sampled = sample(logits, draws, {
-    temperature,
-    ...(topK === undefined ? {} : { topK }),
-    ...(topP === undefined ? {} : { topP }),
-  });
+  const sampled = sample(logits, draws, { temperature, topK, topP });
   tf.dispose(draws);
   return sampled;
 }

@@ -1,6 +1,6 @@
 import { fold } from "@rlhf/core/random";
 import { attention } from "@rlhf/tensor/attention";
-import type { DecoderWeights } from "@rlhf/tensor/decode_step";
+import type { LinearWeights, NormWeights } from "@rlhf/tensor/decode_step";
 import { embed } from "@rlhf/tensor/embed";
 import { layerNorm } from "@rlhf/tensor/layer_norm";
 import { linear } from "@rlhf/tensor/linear";
@@ -9,9 +9,6 @@ import { assertSequences, type Sequences } from "./batch.ts";
 import { type Dropout, dropout } from "./dropout.ts";
 import type { Model } from "./model.ts";
 import { decoderSpec, decoderWeights } from "./parameters.ts";
-
-type LinearMap = DecoderWeights["blocks"][number]["qkv"];
-type Norm = DecoderWeights["finalNorm"];
 
 /** How a forward pass is made: without dropout, unless a rate and a key are given. */
 export interface ForwardOptions {
@@ -42,11 +39,16 @@ export function hiddenStates(model: Model, batch: Sequences, options: ForwardOpt
     options.dropout === undefined
       ? x
       : dropout(x, { rate: options.dropout.rate, key: fold(options.dropout.key, where) });
-  const norm = (x: tf.Tensor3D, { gain, bias }: Norm) => layerNorm(x, gain, bias!, epsilon);
-  const addProjected = (residual: tf.Tensor3D, y: tf.Tensor3D, { weight, bias }: LinearMap, where: string) =>
+  const norm = (x: tf.Tensor3D, { gain, bias }: NormWeights) => layerNorm(x, gain, bias!, epsilon);
+  const addProjected = (
+    residual: tf.Tensor3D,
+    y: tf.Tensor3D,
+    { weight, bias }: LinearWeights,
+    where: string,
+  ) =>
     options.dropout === undefined
-      ? linear(y, weight, { bias: bias!, residual })
-      : tf.add(residual, drop(where, linear(y, weight, { bias: bias! })));
+      ? linear(y, weight, { bias, residual })
+      : tf.add<tf.Tensor3D>(residual, drop(where, linear(y, weight, { bias })));
 
   return tf.tidy(() => {
     const embedded: tf.Tensor3D = tf.add(
@@ -55,11 +57,11 @@ export function hiddenStates(model: Model, batch: Sequences, options: ForwardOpt
     );
     let x = drop("embedding", embedded);
     for (const [layer, block] of weights.blocks.entries()) {
-      const qkv = linear(norm(x, block.attentionNorm), block.qkv.weight, { bias: block.qkv.bias! });
+      const qkv = linear(norm(x, block.attentionNorm), block.qkv.weight, { bias: block.qkv.bias });
       const mixed = attention(qkv, { heads, kvHeads, causal, segments });
       x = addProjected(x, mixed, block.attentionOut, `attention ${layer}`);
       const wide = linear(norm(x, block.feedForwardNorm), block.up.weight, {
-        bias: block.up.bias!,
+        bias: block.up.bias,
         activation: "geluTanh",
       });
       x = addProjected(x, wide, block.down, `feed-forward ${layer}`);

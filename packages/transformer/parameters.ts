@@ -1,5 +1,4 @@
 import type { DecoderSpec, DecoderWeights } from "@rlhf/tensor/decode_step";
-import type * as tf from "@tensorflow/tfjs-core";
 import type { TransformerConfig } from "./config.ts";
 import type { Model } from "./model.ts";
 
@@ -59,15 +58,9 @@ export function decoderSpec(config: TransformerConfig): DecoderSpec {
 
 /** A model's parameters by the part they play. The tensors are the model's own. */
 export function decoderWeights({ config, params }: Model): DecoderWeights {
-  const param = <T extends tf.Tensor>(name: string) => params[`transformer.${name}`] as tf.Tensor as T;
-  const map = (name: string) => ({
-    weight: param<tf.Tensor2D>(`${name}.weight`),
-    bias: param<tf.Tensor1D>(`${name}.bias`),
-  });
-  const norm = (name: string) => ({
-    gain: param<tf.Tensor1D>(`${name}.weight`),
-    bias: param<tf.Tensor1D>(`${name}.bias`),
-  });
+  const param = (name: string) => params[`transformer.${name}`]!;
+  const map = (name: string) => ({ weight: param(`${name}.weight`), bias: param(`${name}.bias`) });
+  const norm = (name: string) => ({ gain: param(`${name}.weight`), bias: param(`${name}.bias`) });
   return {
     tokenEmbedding: param("wte.weight"),
     positionEmbedding: param("wpe.weight"),
