@@ -1,0 +1,111 @@
+import { InvalidInput, type Problem } from "@rlhf/core";
+import { Effect, Schema, SchemaIssue } from "effect";
+
+/** The command line asks for something that does not exist; exit code 2. */
+export class UsageError extends Schema.TaggedError<UsageError>()("UsageError", {
+  problems: Schema.Array(Schema.String),
+}) {
+  override get message(): string {
+    return `${this.problems.join("\n")}\nnpm start -- --help lists every flag`;
+  }
+}
+
+type Json = string | number | boolean | null | { readonly [name: string]: Json };
+export type Fields = { readonly [name: string]: Json };
+
+/**
+ * Every leaf of the preset is a flag named by its path: `--ppo.iterations 20`. The preset's own value says which
+ * type to read; the schema then judges all values together.
+ */
+export const parseFlags = Effect.fnUntraced(function* (
+  args: ReadonlyArray<string>,
+  presets: Readonly<Record<string, Fields>>,
+  defaultPreset: string,
+) {
+  const problems: Array<string> = [];
+  const given = new Map<string, string>();
+  for (let i = 0; i < args.length; i++) {
+    const match = /^--([^=]+)(?:=(.*))?$/s.exec(args[i]!);
+    if (match === null) problems.push(`Unexpected argument: ${args[i]}`);
+    else if (match[1] === "help") given.set("help", "true");
+    else if (match[2] !== undefined) given.set(match[1]!, match[2]);
+    else if (i + 1 < args.length && !args[i + 1]!.startsWith("--")) given.set(match[1]!, args[++i]!);
+    else problems.push(`--${match[1]} needs a value`);
+  }
+  const name = given.get("preset") ?? defaultPreset;
+  const preset = presets[name];
+  if (preset === undefined) {
+    problems.push(`Unknown preset ${name}: choose one of ${Object.keys(presets).join(", ")}`);
+  }
+  const known = leaves(preset ?? presets[defaultPreset]!);
+  const values = new Map(known);
+  for (const [flag, text] of given) {
+    if (flag === "help" || flag === "preset") continue;
+    if (known.has(flag)) values.set(flag, read(text, known.get(flag)!));
+    else problems.push(`Unknown flag --${flag}${suggestion(flag, [...known.keys(), "preset", "help"])}`);
+  }
+  if (problems.length > 0) return yield* new UsageError({ problems });
+  return { help: given.has("help"), preset: name, fields: nest(values), flags: known };
+});
+
+/** Decodes the fields and reports every value out of range at once, each by its flag. */
+export const decodeConfig = <S extends Schema.Codec<unknown, unknown>>(schema: S, fields: Fields) =>
+  Schema.decodeUnknownEffect(schema)(fields, { errors: "all", onExcessProperty: "error" }).pipe(
+    Effect.mapError((error) => {
+      const { issues } = SchemaIssue.makeFormatterStandardSchemaV1()(error.issue);
+      const problems: Array<Problem> = issues.map((issue) => ({
+        where: `--${(issue.path ?? []).map((part) => (typeof part === "object" ? part.key : part)).join(".")}`,
+        problem: issue.message,
+        remedy: "npm start -- --help shows the default and the meaning",
+      }));
+      return new InvalidInput({ problems });
+    }),
+  );
+
+function leaves(fields: Fields, prefix = ""): Map<string, Json> {
+  return new Map(
+    Object.entries(fields).flatMap(
+      ([name, value]): Array<[string, Json]> =>
+        typeof value === "object" && value !== null
+          ? [...leaves(value, `${prefix}${name}.`)]
+          : [[`${prefix}${name}`, value]],
+    ),
+  );
+}
+
+function nest(values: ReadonlyMap<string, Json>): Fields {
+  const fields: Record<string, Json> = {};
+  for (const [path, value] of values) {
+    const names = path.split(".");
+    let place = fields;
+    for (const name of names.slice(0, -1)) place = (place[name] ??= {}) as Record<string, Json>;
+    place[names.at(-1)!] = value;
+  }
+  return fields;
+}
+
+/** Text that is no number or boolean stays as it is, so that the schema can say what was expected. */
+function read(text: string, like: Json): Json {
+  if (typeof like === "number" && text.trim() !== "" && !Number.isNaN(Number(text))) return Number(text);
+  if (typeof like === "boolean" && (text === "true" || text === "false")) return text === "true";
+  return text;
+}
+
+function suggestion(flag: string, known: ReadonlyArray<string>): string {
+  const close = known
+    .map((name) => ({ name, distance: editDistance(flag, name) }))
+    .sort((a, b) => a.distance - b.distance)[0];
+  return close !== undefined && close.distance <= 3 ? `: did you mean --${close.name}?` : "";
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}
