@@ -1,0 +1,88 @@
+import { readFileSync } from "node:fs";
+import { useBackend } from "@rlhf/tensor/backend";
+import * as tf from "@tensorflow/tfjs-core";
+import { beforeAll, expect, it } from "vitest";
+import { applyAdamw, disposeAdamw, initAdamw } from "./adamw.ts";
+import { initEma, updateEma } from "./ema.ts";
+import { cosine, linear } from "./schedules.ts";
+import { trainStep } from "./train_step.ts";
+
+const golden = JSON.parse(readFileSync(new URL("golden/adamw.json", import.meta.url), "utf8"));
+
+beforeAll(() => useBackend("cpu"));
+
+const relativeError = (found: ArrayLike<number>, expected: ReadonlyArray<number>) => {
+  const norm = (x: ReadonlyArray<number>) => Math.hypot(...x);
+  return norm(expected.map((value, i) => value - found[i]!)) / norm(expected);
+};
+
+it("makes fifty steps as torch does: AdamW, clipping, cosine rate, average of the weights", async () => {
+  const before = tf.memory().numTensors;
+  const { steps, warmup, peak, floorShare, weightDecay, maxGradNorm, decay } = golden;
+  const params = {
+    weight: tf.tidy(() => tf.variable(tf.tensor(golden.initial.weight, [4, 3]))),
+    bias: tf.tidy(() => tf.variable(tf.tensor(golden.initial.bias))),
+  };
+  const [x, y] = [tf.tensor2d(golden.x, [6, 4]), tf.tensor2d(golden.y, [6, 3])];
+  const error = (): tf.Scalar =>
+    tf.mean(tf.square(tf.sub(tf.add(tf.matMul(x, params.weight as tf.Tensor), params.bias), y)));
+  const rate = cosine({ peak, total: steps, floorShare, warmup });
+  const state = initAdamw(params);
+  const ema = initEma(params);
+  const results = [];
+  for (let step = 0; step < steps; step++) {
+    const learningRate = rate(step);
+    results.push(await trainStep({ params, state, losses: [error], learningRate, weightDecay, maxGradNorm }));
+    updateEma(ema, params, decay);
+  }
+  expect(
+    relativeError(
+      results.map((result) => result.loss),
+      golden.losses,
+    ),
+  ).toBeLessThan(1e-5);
+  expect(
+    relativeError(
+      results.map((result) => result.gradNorm),
+      golden.gradNorms,
+    ),
+  ).toBeLessThan(1e-5);
+  for (const name of ["weight", "bias"] as const) {
+    expect(relativeError(await params[name].data(), golden.final[name])).toBeLessThan(1e-5);
+    expect(relativeError(await ema[name]!.data(), golden.average[name])).toBeLessThan(1e-5);
+  }
+  disposeAdamw(state);
+  tf.dispose([x, y, Object.values(params), Object.values(ema)]);
+  expect(tf.memory().numTensors).toBe(before);
+});
+
+it("schedules give torch's rates", () => {
+  const { steps: total, warmup, peak, floorShare } = golden;
+  const schedules = {
+    cosine: cosine({ peak, total, floorShare, warmup }),
+    linear: linear({ peak, total, floorShare, warmup }),
+  };
+  for (const [name, schedule] of Object.entries(schedules)) {
+    golden[name].forEach((rate: number, step: number) => {
+      expect(schedule(step)).toBeCloseTo(rate, 12);
+    });
+  }
+});
+
+it("leaves parameters without a gradient alone and refuses gradients without a parameter", async () => {
+  const before = tf.memory().numTensors;
+  const params = {
+    used: tf.tidy(() => tf.variable(tf.ones([2]))),
+    idle: tf.tidy(() => tf.variable(tf.ones([2]))),
+  };
+  const state = initAdamw(params);
+  const grad = tf.ones([2]);
+  applyAdamw(params, { used: grad }, state, { learningRate: 0.1, weightDecay: 0.5 });
+  expect(Array.from(await params.idle.data())).toEqual([1, 1]);
+  // A first step has length η, and vectors do not decay.
+  expect((await params.used.data())[0]).toBeCloseTo(0.9, 6);
+  expect(() => applyAdamw(params, { other: grad }, state, { learningRate: 0.1 })).toThrow(/other/);
+  disposeAdamw(state);
+  tf.dispose([grad, Object.values(params)]);
+  expect(tf.memory().numTensors).toBe(before);
+});
