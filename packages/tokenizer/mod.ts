@@ -1,0 +1,6 @@
+export * from "./load.ts";
+export * from "./special_tokens.ts";
+export * from "./stream_decoder.ts";
+export * from "./tokenizer.ts";
+export * from "./tokenizer_json.ts";
+export * from "./train.ts";
