@@ -22,6 +22,8 @@ export interface Lines {
     readonly name: string;
     readonly look: Look;
     readonly points: ReadonlyArray<CurvePoint>;
+    /** Training is drawn faint behind validation where a chart has both. */
+    readonly marks: "line" | "faint" | "dots";
   }>;
 }
 

@@ -22,6 +22,7 @@ export function formatShare({ value, low, high }: Interval): string {
 
 /** `0.12 (0.10 – 0.14)` */
 export function formatInterval({ value, low, high }: Interval): string {
+  if (low === high) return formatNumber(value);
   return `${formatNumber(value)} (${formatNumber(low)} – ${formatNumber(high)})`;
 }
 

@@ -1,6 +1,6 @@
-import type { Lines } from "./_charts.ts";
+import type { Axis, Lines } from "./_charts.ts";
 import { spellOut } from "./_format.ts";
-import { labelOf, looksOf } from "./_models.ts";
+import { type Look, labelOf, looksOf } from "./_models.ts";
 import { thin } from "./_thin.ts";
 import type { MetricRow } from "./report_data.ts";
 
@@ -34,14 +34,17 @@ const metrics: Readonly<Record<string, Shown>> = {
   learningRate: { title: "Learning rate", unit: "per step" },
   loss: { title: "Loss", unit: "nats", main: true },
   validationLoss: { title: "Validation loss", unit: "nats", main: true },
-  accuracy: { title: "Accuracy on training pairs", unit: "% of pairs", percent: true, main: true },
+  accuracy: { title: "Accuracy", unit: "% of pairs", percent: true, main: true },
   validationAccuracy: {
-    title: "Accuracy on validation pairs",
+    title: "Validation accuracy",
     unit: "% of pairs",
     percent: true,
     main: true,
   },
 };
+
+/** More points than a chart has room for hide the curve in its own noise. */
+const drawnPoints = 120;
 
 const isSpeed = (metric: string) => /tokensPerSecond$/i.test(metric);
 
@@ -65,8 +68,8 @@ export interface Curves {
   readonly runs: ReadonlyArray<string>;
   /** One chart per metric of those runs, the runs overlaid. */
   readonly reinforcement: ReadonlyArray<MetricChart>;
-  /** The charts of every other stage. */
-  readonly stages: ReadonlyArray<{ readonly stage: string; readonly charts: ReadonlyArray<MetricChart> }>;
+  /** The charts of every other stage, one after the other. */
+  readonly stages: ReadonlyArray<MetricChart>;
 }
 
 /** Sorts the rows of `metrics.jsonl` into charts. Values that are not finite numbers are left out. */
@@ -85,31 +88,47 @@ export function curves(rows: ReadonlyArray<MetricRow>): Curves {
   }
   const runs = [...stages.keys()].filter((stage) => stages.get(stage)!.has("kl"));
   const others = [...stages.keys()].filter((stage) => !runs.includes(stage));
-  const metricChart = (metric: string, of: ReadonlyArray<string>, x: string): MetricChart => {
-    const { title, unit, percent = false, note, main = false } = shown(metric);
-    const looks = looksOf(of);
+  const series = (stage: string, metric: string, looks: ReadonlyMap<string, Look>) => {
+    const points = stages.get(stage)!.get(metric) ?? [];
     return {
-      title,
-      ...(note === undefined ? {} : { note }),
-      group: isSpeed(metric) ? "speed" : main ? "main" : "more",
+      name: labelOf(stage),
+      look: looks.get(stage)!,
+      points: thin(
+        points.toSorted((a, b) => a[0] - b[0]),
+        drawnPoints,
+      ),
+    };
+  };
+  const overlaid = (metric: string): MetricChart => ({
+    ...appearance(metric),
+    chart: {
+      kind: "lines",
+      x: { label: "iteration" },
+      y: axis(metric),
+      series: runs
+        .map((run) => ({ ...series(run, metric, looksOf(runs)), marks: "line" as const }))
+        .filter(({ points }) => points.length > 0),
+    },
+  });
+  const alone = (stage: string, metric: string): MetricChart => {
+    const training = { ...series(stage, metric, looksOf([stage])), name: "Training" };
+    const validation = { ...series(stage, validationOf(metric), looksOf([stage])), name: "Validation" };
+    const shape = appearance(metric);
+    const both = validation.points.length > 0;
+    return {
+      ...shape,
+      title: `${labelOf(stage)}: ${shape.title.charAt(0).toLowerCase()}${shape.title.slice(1)}`,
+      ...(both ? { note: "Line: training. Dots: validation." } : {}),
       chart: {
         kind: "lines",
-        x: { label: x },
-        y: { label: unit, percent },
-        series: of.flatMap((stage) => {
-          const points = stages.get(stage)!.get(metric);
-          if (points === undefined) return [];
-          return [
-            {
-              name: labelOf(stage),
-              look: looks.get(stage)!,
-              points: thin(
-                points.toSorted((a, b) => a[0] - b[0]),
-                200,
-              ),
-            },
-          ];
-        }),
+        x: { label: "step" },
+        y: axis(metric),
+        series: both
+          ? [
+              { ...training, marks: "faint" },
+              { ...validation, marks: "dots" },
+            ]
+          : [{ ...training, name: labelOf(stage), marks: "line" }],
       },
     };
   };
@@ -117,12 +136,30 @@ export function curves(rows: ReadonlyArray<MetricRow>): Curves {
     inCatalogOrder(of.flatMap((stage) => [...stages.get(stage)!.keys()]));
   return {
     runs,
-    reinforcement: names(runs).map((metric) => metricChart(metric, runs, "iteration")),
-    stages: others.map((stage) => ({
-      stage,
-      charts: names([stage]).map((metric) => metricChart(metric, [stage], "step")),
-    })),
+    reinforcement: names(runs).map(overlaid),
+    stages: others.flatMap((stage) => {
+      const all = names([stage]);
+      const paired = new Set(all.map(validationOf));
+      return all.filter((metric) => !paired.has(metric)).map((metric) => alone(stage, metric));
+    }),
   };
+}
+
+/** `loss` → `validationLoss`. */
+const validationOf = (metric: string) => `validation${metric.charAt(0).toUpperCase()}${metric.slice(1)}`;
+
+function appearance(metric: string): Pick<MetricChart, "title" | "note" | "group"> {
+  const { title, note, main = false } = shown(metric);
+  return {
+    title,
+    ...(note === undefined ? {} : { note }),
+    group: isSpeed(metric) ? "speed" : main ? "main" : "more",
+  };
+}
+
+function axis(metric: string): Axis {
+  const { unit, percent = false } = shown(metric);
+  return { label: unit, percent };
 }
 
 function inCatalogOrder(names: ReadonlyArray<string>): Array<string> {

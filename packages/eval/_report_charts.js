@@ -2,7 +2,7 @@
 const { Plot, document, ResizeObserver } = globalThis;
 const charts = JSON.parse(document.getElementById("charts").textContent);
 const number = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
-const percent = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
+const percent = { format: (share) => `${(100 * share).toFixed(1)} %` };
 const symbols = { ppo: "circle", ptx: "diamond", base: "square", other1: "triangle" };
 
 const color = (look) => `var(--${look})`;
@@ -12,7 +12,7 @@ const frame = (spec, width, height) => ({
   width,
   height,
   marginTop: 26,
-  marginRight: 14,
+  marginRight: 22,
   marginBottom: 36,
   marginLeft: 46,
   style: { fontSize: "11px" },
@@ -25,29 +25,41 @@ const frame = (spec, width, height) => ({
   y: spec.y && { label: spec.y.label, percent: spec.y.percent, ticks: 4, nice: true, grid: true },
 });
 
+/** The range of the values, never empty: a constant metric still needs an axis. */
+function extent(points, scale) {
+  const low = Math.min(...points.map((point) => point.low));
+  const high = Math.max(...points.map((point) => point.high));
+  const room = high - low < 1e-9 * Math.abs(high) || high === low ? Math.abs(high) / 2 || 1 : 0;
+  return [(low - room) * scale, (high + room) * scale];
+}
+
 const draw = {
   lines(spec, width) {
     const all = spec.series.flatMap(({ name, look, points }) =>
       points.map((point) => ({ ...point, name, look })),
     );
     const nearest = { x: "x", y: "y", maxRadius: 60 };
+    const base = frame(spec, width, 200);
     return Plot.plot({
-      ...frame(spec, width, 200),
+      ...base,
+      y: { ...base.y, domain: extent(all, spec.y.percent ? 100 : 1) },
       marks: [
         spec.series.map(({ look, points }) =>
           Plot.areaY(points, { x: "x", y1: "low", y2: "high", fill: color(look), fillOpacity: 0.16 }),
         ),
-        spec.series.map(({ look, points }) =>
-          points.length === 1
-            ? Plot.dot(points, { x: "x", y: "y", fill: color(look), r: 4 })
-            : Plot.lineY(points, {
-                x: "x",
-                y: "y",
-                stroke: color(look),
-                strokeWidth: 1.8,
-                strokeDasharray: dash(look),
-              }),
-        ),
+        spec.series.map(({ look, points, marks }) => [
+          Plot.lineY(points, {
+            x: "x",
+            y: "y",
+            stroke: color(look),
+            strokeWidth: marks === "dots" ? 1 : 1.8,
+            strokeOpacity: marks === "faint" ? 0.55 : 1,
+            strokeDasharray: dash(look),
+          }),
+          marks === "dots" || points.length === 1
+            ? Plot.dot(points, { x: "x", y: "y", fill: color(look), stroke: "var(--surface)", r: 3.5 })
+            : null,
+        ]),
         Plot.dot(all, Plot.pointer({ ...nearest, fill: (d) => color(d.look), r: 3.5 })),
         Plot.tip(
           all,
@@ -61,7 +73,9 @@ const draw = {
   },
 
   whiskers(spec, width) {
-    const rowHeight = 44;
+    // Beside the whiskers where there is room for labels, above them on a phone.
+    const wide = width > 520;
+    const rowHeight = wide ? 36 : 46;
     const ends = spec.rows.flatMap((row) => [row, row.hollow ?? row]);
     const domain = spec.domain ?? [
       Math.min(spec.rule ?? 0, ...ends.map((end) => end.low)),
@@ -70,14 +84,19 @@ const draw = {
     const scale = spec.x.percent ? 100 : 1;
     const rows = spec.rows.map((row, i) => ({ ...row, at: i }));
     const hollow = rows.flatMap((row) => (row.hollow ? [{ ...row, ...row.hollow }] : []));
-    const base = frame(spec, width, rows.length * rowHeight + 44);
+    const base = frame(spec, width, rows.length * rowHeight + 48);
+    const label = { y: "at", fill: "currentColor", fontSize: 12.5 };
+    const place = (side) =>
+      wide
+        ? { ...label, frameAnchor: side, textAnchor: "start", dx: side === "left" ? -184 : 14 }
+        : { ...label, frameAnchor: side, dy: -16, stroke: "var(--surface)", strokeWidth: 5 };
     return Plot.plot({
       ...base,
-      marginTop: 8,
-      marginLeft: 10,
-      color: { type: "identity" },
+      marginTop: 6,
+      marginLeft: wide ? 190 : 8,
+      marginRight: wide ? 76 : 12,
       x: { ...base.x, domain: domain.map((end) => end * scale), grid: true, nice: spec.domain === undefined },
-      y: { domain: [-0.62, rows.length - 0.38], reverse: true, axis: null },
+      y: { domain: [wide ? -0.5 : -0.7, rows.length - (wide ? 0.4 : 0.5)], reverse: true, axis: null },
       marks: [
         spec.rule === undefined
           ? null
@@ -85,41 +104,24 @@ const draw = {
         Plot.ruleY(rows, { y: "at", x1: "low", x2: "high", stroke: (d) => color(d.look), strokeWidth: 3 }),
         Plot.dot(rows, { y: "at", x: "value", fill: (d) => color(d.look), r: 5.5 }),
         Plot.ruleY(hollow, {
-          y: (d) => d.at + 0.2,
+          y: "at",
+          dy: 9,
           x1: "low",
           x2: "high",
           stroke: (d) => color(d.look),
           strokeWidth: 1.5,
         }),
         Plot.dot(hollow, {
-          y: (d) => d.at + 0.2,
+          y: "at",
+          dy: 9,
           x: "value",
           stroke: (d) => color(d.look),
           fill: "var(--surface)",
           strokeWidth: 1.8,
           r: 3.5,
         }),
-        Plot.text(rows, {
-          y: "at",
-          dy: -15,
-          frameAnchor: "left",
-          text: "label",
-          fill: "currentColor",
-          stroke: "var(--surface)",
-          strokeWidth: 5,
-          fontSize: 12,
-        }),
-        Plot.text(rows, {
-          y: "at",
-          dy: -15,
-          frameAnchor: "right",
-          text: (d) => print(spec.x, d.value),
-          fill: "currentColor",
-          stroke: "var(--surface)",
-          strokeWidth: 5,
-          fontSize: 12,
-          fontWeight: 600,
-        }),
+        Plot.text(rows, { ...place("left"), text: "label" }),
+        Plot.text(rows, { ...place("right"), text: (d) => print(spec.x, d.value), fontWeight: 600 }),
       ],
     });
   },
@@ -144,7 +146,7 @@ const draw = {
           r: 3,
         }),
         spec.series.map(({ look, fit }) =>
-          Plot.lineY(fit, { stroke: color(look), strokeWidth: 2.2, strokeDasharray: dash(look) }),
+          Plot.line(fit, { stroke: color(look), strokeWidth: 2.2, strokeDasharray: dash(look) }),
         ),
         Plot.tip(
           points,
@@ -159,10 +161,9 @@ const draw = {
   },
 
   calibration(spec, width) {
-    const side = Math.min(width, 420);
     const low = Math.min(0.5, ...spec.bins.flatMap((bin) => [bin.predicted, bin.observed]));
     const domain = [low * 100, 100];
-    const base = frame(spec, side, side * 0.8);
+    const base = frame(spec, width, Math.min(340, width * 0.75));
     return Plot.plot({
       ...base,
       x: { ...base.x, domain, grid: true },

@@ -8,7 +8,7 @@ export const reportStyle = `
   --page: #faf9f6; --surface: #ffffff; --ink: #1c1d20; --soft: #5c6068; --edge: #e2dfd8; --tint: #f2f0ea;
   --base: #6b7078; --sft: #0069b3; --reward: #a34586; --ppo: #c65102; --ptx: #00755a;
   --other1: #8a6a00; --other2: #5a4fcf; --other3: #a3293d;
-  --base-dash: 1 3; --ptx-dash: 7 3; --other1-dash: 2 4; --other3-dash: 9 3 2 3;
+  --base-dash: none; --sft-dash: none; --reward-dash: none; --ppo-dash: none; --other2-dash: none; --ptx-dash: 7 3; --other1-dash: 2 4; --other3-dash: 9 3 2 3;
 }
 @media (prefers-color-scheme: dark) {
   :root {
@@ -32,7 +32,7 @@ h2 { font-size: 1.55rem; margin: 0 0 .4rem; }
 h3 { font-size: 1.1rem; margin: 1.8rem 0 .3rem; }
 p { margin: .4rem 0 1rem; max-width: 68ch; }
 .soft, figcaption span, .tile span { color: var(--soft); }
-.headline { font-size: clamp(1.1rem, 1rem + .6vw, 1.4rem); line-height: 1.45; margin: 1.2rem 0 1.6rem; max-width: 46ch; }
+.headline { font-size: clamp(1.1rem, 1rem + .6vw, 1.4rem); line-height: 1.45; margin: 1.2rem 0 1.6rem; max-width: 58ch; }
 .eyebrow { color: var(--soft); font-size: .85rem; margin: 0 0 .6rem; }
 section { padding: 2.2rem 0 1rem; border-top: 1px solid var(--edge); margin-top: 2rem; }
 section > p:first-of-type { color: var(--soft); }
@@ -40,14 +40,20 @@ nav { margin: 1.6rem 0 0; font-size: .9rem; }
 nav ul { display: flex; flex-wrap: wrap; gap: .4rem .5rem; list-style: none; margin: 0; padding: 0; }
 nav a { display: block; padding: .3rem .75rem; border: 1px solid var(--edge); border-radius: 2rem; color: inherit; text-decoration: none; background: var(--surface); }
 nav a:hover, nav a:focus-visible { border-color: var(--sft); color: var(--sft); }
-.tiles { display: grid; gap: .75rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 13rem), 1fr)); margin: 0; padding: 0; list-style: none; }
+.tiles { display: grid; gap: .75rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 9rem), 1fr)); margin: 0; padding: 0; list-style: none; }
 .tile { background: var(--surface); border: 1px solid var(--edge); border-radius: .8rem; padding: .9rem 1.1rem; display: flex; flex-direction: column; }
-.tile b { font-size: 1.75rem; line-height: 1.25; font-weight: 650; font-variant-numeric: tabular-nums; }
+.tile b { font-size: clamp(1.4rem, 1.1rem + 1.2vw, 1.9rem); line-height: 1.25; font-weight: 650; font-variant-numeric: tabular-nums; }
 .tile span { font-size: .875rem; line-height: 1.4; }
 .grid { display: grid; gap: .9rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); margin: .8rem 0 1rem; }
-.grid.wide { grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
+.grid.wide { grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); align-items: start; }
 .grid > * { min-width: 0; }
-figure { margin: 0; padding: .85rem .9rem .4rem; background: var(--surface); border: 1px solid var(--edge); border-radius: .8rem; min-width: 0; }
+.grid > .scroll { margin: 0; align-self: start; }
+@media (max-width: 40rem) {
+  nav ul { flex-wrap: nowrap; overflow-x: auto; margin: 0 -1rem; padding: 0 1rem .4rem; }
+  nav a { white-space: nowrap; }
+  th, td { padding: .45rem .6rem; }
+}
+figure { margin: 0; padding: .85rem .9rem .4rem; background: var(--surface); border: 1px solid var(--edge); border-radius: .8rem; min-width: 0; display: flex; flex-direction: column; justify-content: space-between; }
 figcaption { font-size: .925rem; line-height: 1.4; margin-bottom: .35rem; }
 figcaption span { font-size: .84rem; }
 .chart { width: 100%; overflow: hidden; min-height: 200px; }
@@ -57,10 +63,11 @@ figcaption span { font-size: .84rem; }
 .legend li, .name { display: inline-flex; align-items: center; gap: .45rem; }
 .legend svg { flex: none; }
 .scroll { overflow-x: auto; margin: .9rem 0 1.2rem; border: 1px solid var(--edge); border-radius: .8rem; background: var(--surface); }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .5rem .85rem; border-top: 1px solid var(--edge); vertical-align: top; }
 thead th { border-top: 0; font-weight: 600; color: var(--soft); font-size: .82rem; vertical-align: bottom; }
-tbody th { font-weight: 600; }
+tbody th { font-weight: 600; position: sticky; left: 0; background: var(--surface); }
+.name { white-space: nowrap; }
 td.figure, th.figure { text-align: right; white-space: nowrap; }
 td.long { min-width: 12rem; overflow-wrap: anywhere; }
 caption { text-align: left; padding: .6rem .85rem; color: var(--soft); font-size: .85rem; }

@@ -41,7 +41,7 @@ export function sections(data: ReportData, sheet: ChartSheet): ReadonlyArray<Sec
         judged.stages.length === 0
           ? undefined
           : html`<p>Losses of every stage on training and validation data.</p>
-${judged.stages.map(({ stage, charts }) => html`<h3>${labelOf(stage)}</h3>${chartGroups(charts, sheet)}`)}`,
+${chartGroups(judged.stages, sheet)}`,
     },
     { id: "reward-model", title: "Reward model", body: rewardModel(data, sheet) },
     { id: "rates", title: "What the responses are like", body: responseRates(data, sheet) },
@@ -62,7 +62,8 @@ function preferences({ winRates = [] }: ReportData, sheet: ChartSheet): Html | u
   if (winRates.length === 0) return undefined;
   const looks = looksOf(winRates.map((row) => row.model));
   const controlled = winRates.some((row) => row.lengthControlled);
-  return html`<p>How often a model’s answer was preferred to the baseline’s. Every pair is judged in both orders, a tie counts half; intervals are 95 % bootstrap over prompts.</p>
+  const judges = [...new Set(winRates.map((row) => row.judge))];
+  return html`<p>How often a model’s answer was preferred to the baseline’s. Every pair is judged in both orders, a tie counts half; intervals are 95 % bootstrap over prompts.${judges.length === 1 ? ` Judged by ${judges[0]}.` : ""}</p>
 ${sheet.figure(
   "Win rate",
   controlled ? "Filled: as judged. Hollow: at equal length. Dashed: even." : "Dashed: even.",
@@ -83,7 +84,7 @@ ${table(
   [
     "Model",
     "Baseline",
-    "Judge",
+    ...(judges.length > 1 ? ["Judge"] : []),
     "Win rate",
     ...(controlled ? ["At equal length"] : []),
     "Pairs",
@@ -92,7 +93,7 @@ ${table(
   winRates.map((row) => [
     name(row.model, looks),
     labelOf(row.baseline),
-    row.judge,
+    ...(judges.length > 1 ? [row.judge] : []),
     figure(formatShare(row.rate)),
     ...(controlled ? [figure(row.lengthControlled ? formatShare(row.lengthControlled) : "–")] : []),
     figure(formatNumber(row.comparisons)),
@@ -110,7 +111,9 @@ function frontier({ frontier: runs = [] }: ReportData, sheet: ChartSheet): Html 
   const fits = kinds.flatMap((kind) =>
     runs.flatMap((run) => {
       const fit = fitted(run, kind);
-      return fit === undefined ? [] : [{ kind, run: run.run, fit }];
+      return fit === undefined
+        ? []
+        : [{ kind, run: run.run, fit, last: Math.max(...run.points.map((point) => point.kl)) }];
     }),
   );
   const titles = { learned: "Learned reward", gold: "Gold reward" };
@@ -154,16 +157,22 @@ ${
     ? undefined
     : table(
         ["Run", "Reward", "α", "β", "R²", "Fitted peak at KL"],
-        fits.map(({ kind, run, fit }) => [
+        fits.map(({ kind, run, fit, last }) => [
           name(run, looks),
           titles[kind],
           figure(formatNumber(fit.alpha)),
           figure(formatNumber(fit.beta)),
           figure(formatNumber(fit.rSquared)),
-          figure(fit.peakKl === undefined ? "never turns" : `${formatNumber(fit.peakKl)} nats`),
+          figure(peak(fit.peakKl, last)),
         ]),
       )
 }`;
+}
+
+/** A turn far beyond the run is an extrapolation that nobody should quote. */
+function peak(kl: number | undefined, last: number): string {
+  if (kl === undefined) return "never turns";
+  return kl > last ? "beyond this run" : `${formatNumber(kl)} nats`;
 }
 
 function pointsOf(run: FrontierRun, kind: "learned" | "gold") {
@@ -203,23 +212,27 @@ function rewardModel({ rewardModel: report, labelers }: ReportData, sheet: Chart
   if (report === undefined) return undefined;
   const who = labelers?.simulated ? "simulated labelers" : "labelers";
   const rows: ReadonlyArray<readonly [string, Look, Interval | undefined]> = [
-    [`Reward model, new pairs of the training ${who}`, "reward", report.accuracy],
-    [`Two training ${who} agree`, "base", report.labelerAgreement],
-    [`Reward model, pairs of held-out ${who}`, "reward", report.heldOutAccuracy],
-    [`Two held-out ${who} agree`, "base", report.heldOutAgreement],
+    ["Reward model, training pool", "reward", report.accuracy],
+    ["Agreement, training pool", "base", report.labelerAgreement],
+    ["Reward model, held-out pool", "reward", report.heldOutAccuracy],
+    ["Agreement, held-out pool", "base", report.heldOutAgreement],
   ];
   const present = rows.flatMap(([label, look, interval]) =>
     interval === undefined ? [] : [{ label, look, ...interval }],
   );
   return html`<p>How often the learned reward orders two answers as a labeler did, beside how often two labelers agree with each other: the second bounds what the first can reach.</p>
 <div class="grid wide">
-${sheet.figure("Accuracy and agreement", "On pairs without ties. Dashed: chance.", {
-  kind: "whiskers",
-  x: { label: "pairs (%)", percent: true },
-  rule: 0.5,
-  domain: [Math.min(0.4, ...present.map((row) => row.low)), 1],
-  rows: present,
-})}
+${sheet.figure(
+  "Accuracy and agreement",
+  `With two pools of ${who}, on new pairs without ties. Dashed: chance.`,
+  {
+    kind: "whiskers",
+    x: { label: "pairs (%)", percent: true },
+    rule: 0.5,
+    domain: [Math.min(0.4, ...present.map((row) => row.low)), 1],
+    rows: present,
+  },
+)}
 ${
   report.calibration === undefined || report.calibration.length === 0
     ? undefined
@@ -247,7 +260,10 @@ function responseRates({ rates = [] }: ReportData, sheet: ChartSheet): Html | un
     sheet.figure(labelOf(criterion), undefined, {
       kind: "whiskers",
       x: { label: "responses (%)", percent: true },
-      domain: [0, 1],
+      domain: [
+        0,
+        roundTop(Math.max(...rates.filter((row) => row.criterion === criterion).map((row) => row.high))),
+      ],
       rows: rates
         .filter((row) => row.criterion === criterion)
         .map(({ model, value, low, high }) => ({
@@ -276,6 +292,9 @@ ${table(
   }),
 )}`;
 }
+
+/** The end of an axis of shares: rare things such as toxicity would vanish on one that ends at 1. */
+const roundTop = (share: number) => [0.02, 0.05, 0.1, 0.25, 0.5].find((top) => share <= top) ?? 1;
 
 function alignmentTax({ alignmentTax: reports = [] }: ReportData, sheet: ChartSheet): Html | undefined {
   if (reports.length === 0) return undefined;
@@ -313,12 +332,12 @@ function samples({ samples: all = [] }: ReportData): Html | undefined {
 <h4>${labelOf(answer.model)}</h4>
 <p>${answer.text === "" ? html`<span class="soft">(empty)</span>` : cut(answer.text)}</p>
 <dl>${Object.entries(answer.scores ?? {}).map(
-      ([score, value]) => html`<div><dt>${score}</dt><dd>${formatNumber(value)}</dd></div>`,
+      ([score, value]) => html`<div><dt>${score}</dt><dd>${value.toFixed(2).replace("-", "−")}</dd></div>`,
     )}</dl>
 </div>`,
   )}</div>
 </article>`;
-  const [open, folded] = [all.slice(0, 6), all.slice(6, shownSamples)];
+  const [open, folded] = [all.slice(0, 4), all.slice(4, shownSamples)];
   return html`<p>The same prompts answered by every model, in the order of the evaluation set: not chosen.</p>
 ${open.map(card)}
 ${folded.length === 0 ? undefined : html`<details><summary>${folded.length} more</summary>${folded.map(card)}</details>`}
@@ -329,8 +348,8 @@ function labelers({ labelers: report }: ReportData): Html | undefined {
   if (report === undefined) return undefined;
   const who = report.simulated ? "simulated labelers" : "labelers";
   const agreements = [
-    [`Two training ${who} agree`, report.agreement] as const,
-    [`Two held-out ${who} agree`, report.heldOutAgreement] as const,
+    [`Agreement of two ${who}, training pool`, report.agreement] as const,
+    [`Agreement of two ${who}, held-out pool`, report.heldOutAgreement] as const,
   ].flatMap(([label, interval]) => (interval === undefined ? [] : [[label, figure(formatShare(interval))]]));
   return html`<p>${report.description}</p>
 ${report.simulated ? html`<p><strong>No person ranked anything in this run:</strong> every preference in this report is that of a program.</p>` : undefined}

@@ -20,6 +20,9 @@ export function thin(points: ReadonlyArray<readonly [number, number]>, limit: nu
       low = Math.min(low, pointY);
       high = Math.max(high, pointY);
     }
-    return { x, y, low, high };
+    return { x, y: five(y), low: five(low), high: five(high) };
   });
 }
+
+/** Five digits are more than a chart can show, and keep the page small. */
+const five = (value: number) => Number(value.toPrecision(5));

@@ -7,7 +7,7 @@ export interface FrontierPoint {
 export interface FrontierFit {
   readonly alpha: number;
   readonly beta: number;
-  /** Share of the variance of the rewards about zero that the fit explains. */
+  /** Share of the variance of the rewards that the fit explains. */
   readonly rSquared: number;
   /** KL at which the fitted reward is highest; absent where the fit never turns (β ≤ 0) or never rises. */
   readonly peakKl?: number;
@@ -38,7 +38,7 @@ export function fitFrontier(
     );
   }
   // R = α·d − β·decay(d) is linear in α and β: two normal equations.
-  let [dd, dg, gg, dr, gr, rr] = [0, 0, 0, 0, 0, 0];
+  let [dd, dg, gg, dr, gr] = [0, 0, 0, 0, 0];
   for (const { kl, reward } of points) {
     const d = distance(kl);
     const g = -decay(d);
@@ -47,18 +47,19 @@ export function fitFrontier(
     gg += g * g;
     dr += d * reward;
     gr += g * reward;
-    rr += reward * reward;
   }
   const determinant = dd * gg - dg * dg;
   const alpha = (gg * dr - dg * gr) / determinant;
   const beta = (dd * gr - dg * dr) / determinant;
   const reward = (kl: number) => alpha * distance(kl) - beta * decay(distance(kl));
+  const mean = points.reduce((sum, point) => sum + point.reward, 0) / points.length;
   const residual = points.reduce((sum, point) => sum + (point.reward - reward(point.kl)) ** 2, 0);
+  const variance = points.reduce((sum, point) => sum + (point.reward - mean) ** 2, 0);
   const peak = form === "bestOfN" ? alpha / (2 * beta) : Math.exp(alpha / beta - 1);
   return {
     alpha,
     beta,
-    rSquared: rr > 0 ? 1 - residual / rr : 1,
+    rSquared: variance > 0 ? 1 - residual / variance : 1,
     ...(beta > 0 && peak > 0 ? { peakKl: peak ** 2 } : {}),
     reward,
   };

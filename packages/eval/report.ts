@@ -81,12 +81,12 @@ function tiles({
   const best = gains.length === 0 ? undefined : gains.reduce((a, b) => (b.gain > a.gain ? b : a));
   const shown = [
     ...winRates
-      .slice(0, 2)
+      .slice(0, 1)
       .map(
         (row) =>
           [
             formatPercent(row.rate.value),
-            `${labelOf(row.model)} preferred to ${labelOf(row.baseline)}`,
+            `${labelOf(row.model)} preferred to ${labelOf(row.baseline)} by ${row.judge}`,
           ] as const,
       ),
     ...(rewardModel === undefined
@@ -96,7 +96,7 @@ function tiles({
             formatPercent(rewardModel.accuracy.value),
             rewardModel.labelerAgreement === undefined
               ? "accuracy of the reward model"
-              : `accuracy of the reward model; labelers agree on ${formatPercent(rewardModel.labelerAgreement.value)}`,
+              : `accuracy of the reward model; two ${labelers?.simulated ? "simulated labelers" : "labelers"} agree on ${formatPercent(rewardModel.labelerAgreement.value)}`,
           ] as const,
         ]),
     ...(best === undefined

@@ -1,7 +1,7 @@
-import { formatInterval, formatNumber, formatShare } from "./_format.ts";
+import { formatInterval, formatNumber, formatPercent, formatShare } from "./_format.ts";
 import { labelOf } from "./_models.ts";
 import { headline } from "./report.ts";
-import type { ReportData } from "./report_data.ts";
+import type { RateRow, ReportData } from "./report_data.ts";
 
 /** The results of a report as plain text for a terminal: one screen, at most `width` columns wide. */
 export function renderSummary(data: ReportData, width = 80): string {
@@ -57,6 +57,21 @@ export function renderSummary(data: ReportData, width = 80): string {
     lines.push("", title, ...aligned(rows));
   }
   return `${lines.map((line) => cut(line, width)).join("\n")}\n`;
+}
+
+/** Models down, criteria across. */
+function rateMatrix(rates: ReadonlyArray<RateRow>): ReadonlyArray<ReadonlyArray<string>> {
+  const criteria = [...new Set(rates.map((row) => row.criterion))];
+  const models = [...new Set(rates.map((row) => row.model))];
+  const value = (model: string, criterion: string) =>
+    rates.find((row) => row.model === model && row.criterion === criterion)?.value;
+  return [
+    ["", ...criteria],
+    ...models.map((model) => [
+      labelOf(model),
+      ...criteria.map((criterion) => formatPercent(value(model, criterion) ?? Number.NaN)),
+    ]),
+  ];
 }
 
 function aligned(rows: ReadonlyArray<ReadonlyArray<string | undefined>>): Array<string> {
