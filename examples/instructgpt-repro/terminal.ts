@@ -28,28 +28,31 @@ class Screen {
   }
 
   show(event: ProgressEvent): void {
+    const now = performance.now();
     switch (event._tag) {
       case "Started":
-        this.started = performance.now();
+        this.started = now;
         this.tokens = 0;
         this.lastLine = Number.NEGATIVE_INFINITY;
-        return this.line(`\n${event.stage}: ${event.total.toLocaleString("en")} ${event.unit}`);
+        this.line(`\n${event.stage}: ${event.total.toLocaleString("en")} ${event.unit}`);
+        break;
       case "Step": {
         this.tokens += event.tokens;
-        const now = performance.now();
         const due = this.out.isTTY || now - this.lastLine > secondsBetweenLines * 1000;
-        if (!due && event.step < event.total) return;
+        if (!due && event.step < event.total) break;
         this.lastLine = now;
-        return this.progress(this.describe(event, (now - this.started) / 1000));
+        this.progress(this.describe(event, (now - this.started) / 1000));
+        break;
       }
       case "Note":
-        return this.line(`  ${event.message}`);
+        this.line(`  ${event.message}`);
+        break;
       case "Table":
-        return this.line(`\n${event.title}\n${formatTable(event.rows, this.out.columns ?? 110)}`);
-      case "Finished": {
-        const seconds = (performance.now() - this.started) / 1000;
-        return this.line(`  done in ${duration(seconds)}  ${formatMetrics(event.metrics)}`);
-      }
+        this.line(`\n${event.title}\n${formatTable(event.rows, this.out.columns ?? 110)}`);
+        break;
+      case "Finished":
+        this.line(`  done in ${duration((now - this.started) / 1000)}  ${formatMetrics(event.metrics)}`);
+        break;
     }
   }
 
@@ -61,9 +64,12 @@ class Screen {
   }
 
   private progress(text: string): void {
-    if (!this.out.isTTY) return this.line(text);
-    this.out.write(`\r\x1b[2K${text.slice(0, (this.out.columns ?? 110) - 1)}`);
-    this.rewriting = true;
+    if (this.out.isTTY) {
+      this.out.write(`\r\x1b[2K${text.slice(0, (this.out.columns ?? 110) - 1)}`);
+      this.rewriting = true;
+    } else {
+      this.line(text);
+    }
   }
 
   private line(text: string): void {
