@@ -19,13 +19,14 @@ export interface ClippedSurrogate {
  *     loss = −mean over tokens of min(ρ A, clip(ρ, 1 − ε, 1 + ε) A)      ρ = exp(log π − log π_old)
  *
  * The denominator of every mean is the number of tokens in the mask, over the whole batch: a long response weighs
- * more than a short one.
+ * more than a short one. A micro-batch gives the number of the batch it is part of: its parts then add up.
  *
  * @param logProbs of the sampled tokens under the policy being optimized, `[batch, response]`.
  * @param oldLogProbs the same under the policy that sampled them, `[batch, response]`.
  * @param advantages A, `[batch, response]`.
  * @param mask 1 for a token that counts, `[batch, response]`.
  * @param clipRange ε, above 0.
+ * @param denominator tokens to divide by, in place of those in the mask.
  * @throws RangeError when the shapes differ.
  */
 export function clippedSurrogate({
@@ -34,12 +35,14 @@ export function clippedSurrogate({
   advantages,
   mask,
   clipRange,
+  denominator,
 }: {
   readonly logProbs: tf.Tensor2D;
   readonly oldLogProbs: tf.Tensor2D;
   readonly advantages: tf.Tensor2D;
   readonly mask: tf.Tensor2D;
   readonly clipRange: number;
+  readonly denominator?: number;
 }): ClippedSurrogate {
   for (const [name, tensor] of Object.entries({ oldLogProbs, advantages, mask })) {
     if (!tf.util.arraysEqual(tensor.shape, logProbs.shape)) {
@@ -48,6 +51,7 @@ export function clippedSurrogate({
       );
     }
   }
+  const mean = (x: tf.Tensor) => maskedMean(x, mask, { denominator });
   return tf.tidy(() => {
     // Masked before exp, so that whatever stands in the padding cannot overflow.
     const logRatio = tf.mul(tf.sub(logProbs, oldLogProbs), mask);
@@ -55,9 +59,9 @@ export function clippedSurrogate({
     const unclipped = tf.mul(ratio, advantages);
     const clipped = tf.mul(tf.clipByValue(ratio, 1 - clipRange, 1 + clipRange), advantages);
     return {
-      loss: tf.neg(maskedMean(tf.minimum(unclipped, clipped), mask)),
-      clipFraction: maskedMean(tf.cast(tf.less(clipped, unclipped), "float32"), mask),
-      approxKl: tf.mul(maskedMean(tf.square(logRatio), mask), 0.5),
+      loss: tf.neg(mean(tf.minimum(unclipped, clipped))),
+      clipFraction: mean(tf.cast(tf.less(clipped, unclipped), "float32")),
+      approxKl: tf.mul(mean(tf.square(logRatio)), 0.5) as tf.Scalar,
       ratio,
     };
   });

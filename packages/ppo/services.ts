@@ -1,0 +1,35 @@
+import type { Score, ScoreFailed } from "@rlhf/bandit-env";
+import type { Key } from "@rlhf/core/random";
+import type { TokenBatch } from "@rlhf/data";
+import type { Model } from "@rlhf/transformer";
+import * as Context from "effect/Context";
+import type * as Ref from "effect/Ref";
+import type { PpoConfig } from "./config.ts";
+import type { PpoState } from "./state.ts";
+
+/** The policy that the KL penalty holds on to: the one training starts from. It is never written to. */
+export class Reference extends Context.Service<Reference, Model>()("@rlhf/ppo/Reference") {}
+
+/** Who judges the responses. */
+export class Scorer extends Context.Service<Scorer, Score<ScoreFailed>>()("@rlhf/ppo/Scorer") {}
+
+/** Where pretraining text comes from. `draw` is a function of its arguments: the same key draws the same rows. */
+export class PretrainingBatches extends Context.Service<
+  PretrainingBatches,
+  { readonly draw: (key: Key, rows: number) => TokenBatch }
+>()("@rlhf/ppo/PretrainingBatches") {
+  /** For plain PPO, whose `ptxCoefficient` is 0. */
+  static readonly none: PretrainingBatches["Service"] = {
+    draw: () => {
+      throw new RangeError(
+        "Cannot draw pretraining text: ptxCoefficient above 0 requires PretrainingBatches",
+      );
+    },
+  };
+}
+
+/** The run that a {@link step} belongs to; `train` provides it. */
+export class Learner extends Context.Service<
+  Learner,
+  { readonly config: PpoConfig; readonly key: Key; readonly state: Ref.Ref<PpoState> }
+>()("@rlhf/ppo/Learner") {}
