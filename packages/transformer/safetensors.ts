@@ -66,7 +66,8 @@ export function decodeSafetensors(bytes: Uint8Array): Record<string, StoredTenso
       );
     }
     // A copy, because a typed array must start at a multiple of its element size.
-    tensors[name] = { shape, values: type.read(bytes.slice(start + from, start + to).buffer) };
+    const copy = new Uint8Array(bytes.subarray(start + from, start + to));
+    tensors[name] = { shape, values: type.read(copy.buffer) };
   }
   return tensors;
 }
