@@ -41,7 +41,7 @@ it("reports metrics of the same forward pass, added up over the parts", async ()
     return { loss, metrics: { half: tf.mul(loss, 0.5) as tf.Scalar } };
   };
   const result = await trainStep({ params, state, losses: [part, part], learningRate: 0.1 });
-  expect(result.metrics["half"]).toBeCloseTo(result.losses[0]!, 5);
+  expect(result.metrics.half).toBeCloseTo(result.losses[0]!, 5);
   expect(result.loss).toBeCloseTo(2 * result.losses[0]!, 5);
   expect(state.step).toBe(1);
   disposeAdamw(state);

@@ -97,7 +97,7 @@ it("has transformers' gradients of every parameter", async () => {
   expect((await value.data())[0]! / golden.right.loss).toBeCloseTo(1, 5);
   expect(Object.keys(grads).sort()).toEqual(Object.keys(expected).sort());
   for (const [name, gradient] of Object.entries(grads)) {
-    expect(relativeError(await gradient.data(), expected[name]!.values), name).toBeLessThan(1e-4);
+    expect(relativeError(await gradient.data(), expected[name]!.values), name).toBeLessThan(1e-5);
   }
   tf.dispose([value, grads, batch.ids, batch.segments, batch.positions] as tf.TensorContainer[]);
   expect(tf.memory().numTensors).toBe(before);
