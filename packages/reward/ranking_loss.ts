@@ -37,40 +37,54 @@ export function rankedPairs(ranks: ReadonlyArray<ReadonlyArray<number>>): Ranked
 }
 
 /**
- * K-wise ranking loss: the mean over prompts of `−1/|pairs| · Σ log σ(r_w − r_l)` over all pairs of a prompt's K responses.
+ * K-wise ranking loss: the mean over prompts of `−1/|pairs| · Σ log σ(r_w − r_l)` over all decided pairs of a prompt's K
+ * responses.
  *
  * Ouyang et al. 2022 (InstructGPT), arXiv:2203.02155, equation 1. Taking all C(K,2) pairs of a prompt as one batch element
- * needs one forward pass per response and does not overfit as shuffled single pairs do. Where the paper's 1/C(K,2) would
- * count ties in the denominator, here the denominator is the number of decided pairs.
+ * needs one forward pass per response, and overfits less than shuffled single pairs. The paper's factor 1/C(K,2) becomes one
+ * over the number of decided pairs: ties are dropped from the sum and from the denominator.
  *
  * @param scores `[responses]`, scores of the responses of all prompts end to end
  * @param pairs from {@link rankedPairs}
- * @throws RangeError when there is no pair or a pair names a response without a score
+ * @throws RangeError when there is no pair, or a pair names a response without a score
  */
-export function rankingLoss({
+export function rankingLoss(input: { readonly scores: tf.Tensor1D; readonly pairs: RankedPairs }): tf.Scalar {
+  return tf.tidy(() => weightedSum(tf.softplus(tf.neg(pairLeads(input))), input.pairs));
+}
+
+/**
+ * Share of the pairs that the scores order as the labeler did, weighted as in {@link rankingLoss}. It has no gradient.
+ *
+ * @throws RangeError as {@link rankingLoss}
+ */
+export function rankingAccuracy(input: {
+  readonly scores: tf.Tensor1D;
+  readonly pairs: RankedPairs;
+}): tf.Scalar {
+  return tf.tidy(() => weightedSum(tf.cast(tf.greater(pairLeads(input), 0), "float32"), input.pairs));
+}
+
+function weightedSum(ofPair: tf.Tensor, { weights }: RankedPairs): tf.Scalar {
+  return tf.sum(tf.mul(ofPair, tf.tensor1d(weights)));
+}
+
+/** `[pairs]`: by how much the preferred response leads. */
+function pairLeads({
   scores,
   pairs,
 }: {
   readonly scores: tf.Tensor1D;
   readonly pairs: RankedPairs;
-}): tf.Scalar {
-  const { winners, losers, weights } = pairs;
+}): tf.Tensor {
+  const { winners, losers } = pairs;
   if (winners.length === 0) {
-    throw new RangeError(
-      "Cannot compute a ranking loss: at least one pair that is not a tie is required, got none",
-    );
+    throw new RangeError("Cannot rank: at least one pair that is not a tie is required, got none");
   }
-  const last = Math.max(
-    winners.reduce((a, b) => Math.max(a, b)),
-    losers.reduce((a, b) => Math.max(a, b)),
-  );
+  const last = [...winners, ...losers].reduce((a, b) => Math.max(a, b));
   if (scores.rank !== 1 || last >= scores.size) {
     throw new RangeError(
-      `Cannot compute a ranking loss: scores must be [responses] with at least ${last + 1} entries, got [${scores.shape}]`,
+      `Cannot rank: scores must be [responses] with at least ${last + 1} entries, got [${scores.shape}]`,
     );
   }
-  return tf.tidy(() => {
-    const shortfall = tf.sub(tf.gather(scores, tf.tensor1d(losers)), tf.gather(scores, tf.tensor1d(winners)));
-    return tf.sum(tf.mul(tf.softplus(shortfall), tf.tensor1d(weights)));
-  });
+  return tf.sub(tf.gather(scores, tf.tensor1d(winners)), tf.gather(scores, tf.tensor1d(losers)));
 }
