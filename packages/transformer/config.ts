@@ -1,6 +1,5 @@
+import { Count } from "@rlhf/core/setting";
 import * as Schema from "effect/Schema";
-
-const Count = Schema.Int.check(Schema.isGreaterThan(0));
 
 /**
  * The shape of a transformer.
