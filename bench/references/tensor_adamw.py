@@ -33,4 +33,4 @@ for step in range(STEPS):
 versions = {"python": sys.version.split()[0], "torch": torch.__version__}
 source = {"script": "bench/references/tensor_adamw.py", "versions": versions, "seed": SEED}
 path = pathlib.Path(__file__).parents[2] / "packages/tensor/golden/adamw.json"
-path.write_text(json.dumps({"source": source, **golden}) + "\n")
+path.write_text(json.dumps({"source": source, **golden}, separators=(",", ":")) + "\n")

@@ -96,4 +96,4 @@ record("linearTokenLogProbs", {"hidden": hidden, "unembedding": unembedding}, y,
 versions = {"python": sys.version.split()[0], "torch": torch.__version__, "transformers": transformers.__version__}
 source = {"script": "bench/references/tensor_operations.py", "versions": versions, "seed": SEED}
 path = pathlib.Path(__file__).parents[2] / "packages/tensor/golden/operations.json"
-path.write_text(json.dumps({"source": source, **cases}) + "\n")
+path.write_text(json.dumps({"source": source, **cases}, separators=(",", ":")) + "\n")

@@ -37,16 +37,17 @@ export const valueAndGrads = (
   const value = runWithTape(engine, f);
   const tape = engine.state.activeTape ?? [];
   engine.state.activeTape = null;
+  const gradients = new Map<number, tf.Tensor>();
   try {
     if (value.size !== 1 || value.rank !== 0 || value.dtype !== "float32") {
       throw new TypeError(
         `Cannot take gradients: f must return a float32 scalar, got ${value.dtype} [${value.shape.join(", ")}]`,
       );
     }
-    return { value: value as tf.Scalar, grads: walkBack(tape, value, variables) };
+    return { value: value as tf.Scalar, grads: walkBack(tape, value, variables, gradients) };
   } catch (error) {
     for (const node of tape) dispose(node.saved);
-    value.dispose();
+    dispose([value, ...gradients.values()]);
     throw error;
   }
 };
@@ -68,10 +69,12 @@ const runWithTape = (engine: TapeEngine, f: () => tf.Tensor): tf.Tensor => {
   }
 };
 
+/** Fills `gradients`, by tensor id, from the last recorded operation to the first. */
 const walkBack = (
   tape: ReadonlyArray<TapeNode>,
   value: tf.Tensor,
   variables: Readonly<Record<string, tf.Variable>>,
+  gradients: Map<number, tf.Tensor>,
 ): Record<string, tf.Tensor> => {
   const variableIds = new Set(Object.values(variables).map((variable) => variable.id));
   const depends = new Set(variableIds);
@@ -80,7 +83,6 @@ const walkBack = (
     if (reached) for (const output of node.outputs) if (output.dtype === "float32") depends.add(output.id);
   }
 
-  const gradients = new Map<number, tf.Tensor>();
   if (depends.has(value.id)) gradients.set(value.id, tf.onesLike(value));
   for (const node of tape.toReversed()) {
     const dys = node.outputs.map((output) => gradients.get(output.id) ?? null);

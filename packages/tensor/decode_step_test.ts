@@ -1,0 +1,186 @@
+import { integers, key } from "@rlhf/core/random";
+import * as tf from "@tensorflow/tfjs-core";
+import { beforeAll, describe, expect, it } from "vitest";
+import { attention } from "./attention.ts";
+import { useBackend } from "./backend.ts";
+import { createKvCache, type DecoderSpec, type DecoderWeights, decodeStep } from "./decode_step.ts";
+import { embed } from "./embed.ts";
+import { layerNorm } from "./layer_norm.ts";
+import { linear } from "./linear.ts";
+import { rmsNorm } from "./rms_norm.ts";
+import { rope } from "./rope.ts";
+import { swiglu } from "./swiglu.ts";
+import { availableBackends, difference, randomNumbers } from "./testing/numbers.ts";
+
+const [vocab, width, inner, context, layers] = [17, 8, 12, 16, 2];
+const gpt: DecoderSpec = {
+  heads: 2,
+  kvHeads: 2,
+  headDim: 4,
+  norm: "layer",
+  epsilon: 1e-5,
+  activation: "geluTanh",
+};
+const llama: DecoderSpec = {
+  heads: 4,
+  kvHeads: 2,
+  headDim: 2,
+  norm: "rms",
+  epsilon: 1e-6,
+  activation: "swiglu",
+  ropeTheta: 1e4,
+};
+
+const makeWeights = (spec: DecoderSpec): DecoderWeights => {
+  let seed = 0;
+  const random = (...shape: number[]) => tf.tensor(randomNumbers(seed++, shape, 0.5), shape);
+  const norm = () =>
+    spec.norm === "layer" ? { gain: random(width), bias: random(width) } : { gain: random(width) };
+  const map = (from: number, to: number) =>
+    spec.norm === "layer" ? { weight: random(from, to), bias: random(to) } : { weight: random(from, to) };
+  const mixed = spec.heads * spec.headDim;
+  const tokenEmbedding = random(vocab, width);
+  return {
+    tokenEmbedding,
+    ...(spec.ropeTheta === undefined && { positionEmbedding: random(context, width) }),
+    blocks: Array.from({ length: layers }, () => ({
+      attentionNorm: norm(),
+      qkv: map(width, mixed + 2 * spec.kvHeads * spec.headDim),
+      attentionOut: map(mixed, width),
+      feedForwardNorm: norm(),
+      up: map(width, spec.activation === "swiglu" ? 2 * inner : inner),
+      down: map(inner, width),
+    })),
+    finalNorm: norm(),
+    unembedding: spec.ropeTheta === undefined ? tokenEmbedding : random(vocab, width),
+  };
+};
+
+/** Logits `[time, vocab]` of one whole sequence at once, without a cache. */
+const forward = (spec: DecoderSpec, weights: DecoderWeights, tokens: number[]): tf.Tensor => {
+  const { heads, kvHeads } = spec;
+  const norm = (x: tf.Tensor, { gain, bias }: { gain: tf.Tensor; bias?: tf.Tensor | undefined }) =>
+    bias ? layerNorm(x, gain, bias, spec.epsilon) : rmsNorm(x, gain, spec.epsilon);
+  const positions = tf.range(0, tokens.length, 1, "int32");
+  let x = embed(weights.tokenEmbedding, tf.tensor1d(tokens, "int32"));
+  if (weights.positionEmbedding) x = tf.add(x, embed(weights.positionEmbedding, positions));
+  for (const block of weights.blocks) {
+    let qkv = tf.expandDims(
+      linear(norm(x, block.attentionNorm), block.qkv.weight, { bias: block.qkv.bias }),
+      0,
+    );
+    if (spec.ropeTheta !== undefined) {
+      qkv = rope(qkv as tf.Tensor3D, {
+        heads,
+        kvHeads,
+        theta: spec.ropeTheta,
+        positions: tf.expandDims(positions, 0) as tf.Tensor2D,
+      });
+    }
+    const y = tf.squeeze(attention(qkv as tf.Tensor3D, { heads, kvHeads, causal: true }), [0]);
+    x = tf.add(x, linear(y, block.attentionOut.weight, { bias: block.attentionOut.bias }));
+    const h = norm(x, block.feedForwardNorm);
+    const f =
+      spec.activation === "swiglu"
+        ? swiglu(linear(h, block.up.weight, { bias: block.up.bias }))
+        : linear(h, block.up.weight, { bias: block.up.bias, activation: spec.activation });
+    x = tf.add(x, linear(f, block.down.weight, { bias: block.down.bias }));
+  }
+  return linear(norm(x, weights.finalNorm), weights.unembedding, { transposeWeight: true });
+};
+
+const tokens = (seed: number, count: number) => [...integers(key(seed), count, vocab)];
+const backends = await availableBackends();
+
+describe.each(backends)("decodeStep on %s", (backend) => {
+  beforeAll(() => useBackend(backend));
+
+  describe.each([
+    ["GPT-2", gpt],
+    ["Llama", llama],
+  ])("for %s", (_, spec) => {
+    it("gives the logits of the whole sequence, however the steps are cut and mixed", async () => {
+      const weights = makeWeights(spec);
+      const before = tf.memory().numTensors;
+      const cache = createKvCache(spec, { layers, slots: 3, length: 12 });
+      const sequences = [tokens(1, 9), tokens(2, 7), tokens(3, 4), tokens(4, 6)];
+      /** What each step adds: which sequence, in which slot, which of its positions. */
+      const steps = [
+        [{ sequence: 0, slot: 2, from: 0, to: 5 }],
+        [
+          { sequence: 1, slot: 0, from: 0, to: 3 },
+          { sequence: 0, slot: 2, from: 5, to: 6 },
+        ],
+        [
+          { sequence: 0, slot: 2, from: 6, to: 7 },
+          { sequence: 2, slot: 1, from: 0, to: 4 },
+          { sequence: 1, slot: 0, from: 3, to: 7 },
+        ],
+        // Slot 1 is taken over by another sequence.
+        [
+          { sequence: 3, slot: 1, from: 0, to: 6 },
+          { sequence: 0, slot: 2, from: 7, to: 9 },
+        ],
+      ];
+      for (const step of steps) {
+        const rows = step.flatMap(({ sequence, slot, from, to }) =>
+          Array.from({ length: to - from }, (_, i) => ({ sequence, slot, position: from + i })),
+        );
+        const column = (value: (row: (typeof rows)[number]) => number) => Int32Array.from(rows, value);
+        const logits = decodeStep({
+          spec,
+          weights,
+          cache,
+          ids: column(({ sequence, position }) => sequences[sequence]![position]!),
+          slots: column(({ slot }) => slot),
+          positions: column(({ position }) => position),
+          outputRows: Int32Array.from(rows.keys()).reverse(),
+        });
+        const expected = tf.tidy(() =>
+          tf.stack(
+            rows
+              .toReversed()
+              .map(({ sequence, position }) =>
+                tf.squeeze(
+                  tf.slice(forward(spec, weights, sequences[sequence]!), [position, 0], [1, vocab]),
+                  [0],
+                ),
+              ),
+          ),
+        );
+        expect(logits.shape).toEqual(expected.shape);
+        expect(difference(await logits.data(), await expected.data())).toBeLessThan(5e-6);
+        tf.dispose([logits, expected]);
+      }
+      cache.dispose();
+      expect(tf.memory().numTensors).toBe(before);
+      tf.dispose([weights.blocks, weights.finalNorm, weights.tokenEmbedding, weights.unembedding]);
+      weights.positionEmbedding?.dispose();
+    });
+  });
+
+  it("refuses rows that do not exist", () => {
+    const weights = makeWeights(gpt);
+    const cache = createKvCache(gpt, { layers, slots: 1, length: 4 });
+    const one = Int32Array.of(0);
+    const step = (change: object) => () =>
+      decodeStep({
+        spec: gpt,
+        weights,
+        cache,
+        ids: one,
+        slots: one,
+        positions: one,
+        outputRows: one,
+        ...change,
+      });
+    expect(step({ positions: Int32Array.of(4) })).toThrow(
+      "Cannot decode: positions must lie in [0, 4), got 4",
+    );
+    expect(step({ slots: Int32Array.of(1) })).toThrow(RangeError);
+    expect(step({ ids: Int32Array.of(vocab) })).toThrow(RangeError);
+    expect(step({ outputRows: Int32Array.of(1) })).toThrow(RangeError);
+    expect(step({ slots: Int32Array.of(0, 0) })).toThrow(RangeError);
+    cache.dispose();
+  });
+});
