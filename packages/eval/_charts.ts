@@ -12,6 +12,8 @@ export interface Axis {
   readonly label: string;
   /** Values are shares, to be shown in percent. */
   readonly percent?: boolean;
+  /** The axis begins at 0, so that lengths can be compared. */
+  readonly zero?: boolean;
 }
 
 export interface Lines {

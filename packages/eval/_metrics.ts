@@ -159,7 +159,7 @@ function appearance(metric: string): Pick<MetricChart, "title" | "note" | "group
 
 function axis(metric: string): Axis {
   const { unit, percent = false } = shown(metric);
-  return { label: unit, percent };
+  return { label: unit, percent, zero: isSpeed(metric) };
 }
 
 function inCatalogOrder(names: ReadonlyArray<string>): Array<string> {

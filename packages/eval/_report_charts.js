@@ -42,7 +42,7 @@ const draw = {
     const base = frame(spec, width, 200);
     return Plot.plot({
       ...base,
-      y: { ...base.y, domain: extent(all, spec.y.percent ? 100 : 1) },
+      y: { ...base.y, domain: extent(all, spec.y.percent ? 100 : 1), zero: spec.y.zero },
       marks: [
         spec.series.map(({ look, points }) =>
           Plot.areaY(points, { x: "x", y1: "low", y2: "high", fill: color(look), fillOpacity: 0.16 }),

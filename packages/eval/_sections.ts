@@ -220,7 +220,7 @@ function rewardModel({ rewardModel: report, labelers }: ReportData, sheet: Chart
   const present = rows.flatMap(([label, look, interval]) =>
     interval === undefined ? [] : [{ label, look, ...interval }],
   );
-  return html`<p>How often the learned reward orders two answers as a labeler did, beside how often two labelers agree with each other: the second bounds what the first can reach.</p>
+  return html`<p>How often the learned reward orders two answers as a labeler did, beside how often two labelers agree with each other, which is the yardstick.</p>
 <div class="grid wide">
 ${sheet.figure(
   "Accuracy and agreement",
@@ -257,7 +257,7 @@ function responseRates({ rates = [] }: ReportData, sheet: ChartSheet): Html | un
   const criteria = [...new Set(rates.map((row) => row.criterion))];
   return html`<p>Share of responses that fulfil each criterion, with 95 % intervals.</p>
 <div class="grid">${criteria.map((criterion) =>
-    sheet.figure(labelOf(criterion), undefined, {
+    sheet.figure(capitalized(criterion), undefined, {
       kind: "whiskers",
       x: { label: "responses (%)", percent: true },
       domain: [
@@ -276,7 +276,7 @@ function responseRates({ rates = [] }: ReportData, sheet: ChartSheet): Html | un
     }),
   )}</div>
 ${table(
-  ["Model", ...criteria.map(labelOf), "Responses"],
+  ["Model", ...criteria.map(capitalized), "Responses"],
   models.map((model) => {
     const row = (criterion: string) =>
       rates.find((rate) => rate.model === model && rate.criterion === criterion);
@@ -292,6 +292,8 @@ ${table(
   }),
 )}`;
 }
+
+const capitalized = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** The end of an axis of shares: rare things such as toxicity would vanish on one that ends at 1. */
 const roundTop = (share: number) => [0.02, 0.05, 0.1, 0.25, 0.5].find((top) => share <= top) ?? 1;

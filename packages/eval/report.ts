@@ -72,6 +72,7 @@ function tiles({
   rewardModel,
   alignmentTax = [],
   frontier = [],
+  labelers,
 }: ReportData): Html | undefined {
   const tax = alignmentTax[0]?.rows ?? [];
   const gains = frontier.flatMap(({ run, points }) => {

@@ -125,7 +125,10 @@ export const ReportData = Schema.Struct({
   rewardModel: optional(RewardModelReport, "How well the learned reward predicts the labellers"),
   rates: optional(Schema.Array(RateRow), "Shares of responses by criterion"),
   alignmentTax: optional(Schema.Array(AlignmentTaxReport), "One table per corpus"),
-  samples: optional(Schema.Array(Sample), "Answers side by side; the first ones are shown"),
+  samples: optional(
+    Schema.Array(Sample),
+    "Answers side by side, in the order of the evaluation set; the first ones are shown",
+  ),
   labelers: optional(LabelersReport, "Who ranked the answers"),
   tables: optional(Schema.Array(Table), "Other measures: sentiment, diversity, …"),
   notes: optional(Schema.Array(Schema.String), "Findings, failures and caveats a reader should know"),

@@ -26,13 +26,7 @@ export function renderSummary(data: ReportData, width = 80): string {
         [`agreement of ${who}`, share(rewardModel?.labelerAgreement)],
       ].filter(([, value]) => value !== undefined),
     ],
-    [
-      "Responses",
-      rates.map(({ model, criterion, ...interval }) => [
-        `${labelOf(model)}, ${criterion}`,
-        formatShare(interval),
-      ]),
-    ],
+    ["Responses", rates.length === 0 ? [] : rateMatrix(rates)],
     [
       "Alignment tax, nats per token",
       alignmentTax.flatMap(({ rows }) => rows.map((row) => [labelOf(row.model), formatInterval(row.tax)])),
@@ -56,7 +50,7 @@ export function renderSummary(data: ReportData, width = 80): string {
     if (rows.length === 0) continue;
     lines.push("", title, ...aligned(rows));
   }
-  return `${lines.map((line) => cut(line, width)).join("\n")}\n`;
+  return `${lines.map((line) => cut(clean(line), width)).join("\n")}\n`;
 }
 
 /** Models down, criteria across. */
@@ -95,4 +89,6 @@ function wrap(text: string, width: number): Array<string> {
   return lines;
 }
 
+/** Text from outside must not steer the terminal. */
+const clean = (text: string) => text.replace(/\p{Cc}+/gu, " ");
 const cut = (line: string, width: number) => (line.length > width ? `${line.slice(0, width - 1)}…` : line);

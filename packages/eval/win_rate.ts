@@ -27,7 +27,7 @@ export interface JudgedPair extends AnswerPair {
 }
 
 /** Shows every pair to the judge in both orders, since judges tend to favour a position (Zheng et al. 2023). */
-export const judgePairs = Effect.fn("eval.judgePairs")(function* <Error, Needs>(options: {
+export const judgePairs = Effect.fn("eval.judgePairs")(function* <Error = never, Needs = never>(options: {
   readonly pairs: ReadonlyArray<AnswerPair>;
   readonly judge: Judge<Error, Needs>;
   /** How many pairs are before the judge at a time. */
