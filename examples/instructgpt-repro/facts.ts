@@ -11,6 +11,8 @@ export interface Facts {
   readonly opposites: ReadonlyMap<string, ReadonlySet<string>>;
   /** Noun → the {@link categories} that it belongs to, the nearest first. */
   readonly categoriesOf: ReadonlyMap<string, ReadonlyArray<string>>;
+  /** Is the noun, in its first meaning, a kind of what `kind` names? Kinds that say next to nothing do not count. */
+  readonly isKindOf: (noun: string, kind: string) => boolean;
 }
 
 /** Everyday kinds of countable things; a number picks a meaning that is not the word's first. */
@@ -22,6 +24,18 @@ const categoryNames =
   game, sport, dance 3, song, book, letter, story, law 2, crime, meeting, journey, disease, injury, medicine 2,
   body part, bone, muscle, organ, metal, mineral, color, feeling, language, country, city, island, mountain, lake, sea,
   unit, shape, number, tax, storm, sound 4, science`.split(/,\s+/);
+
+const vague = new Set([
+  "entity",
+  "physical entity",
+  "abstraction",
+  "abstract entity",
+  "thing",
+  "object",
+  "physical object",
+  "whole",
+  "matter",
+]);
 
 export const categories: ReadonlyArray<string> = categoryNames.map((name) => name.replace(/ \d$/, ""));
 
@@ -50,7 +64,12 @@ export function readFacts(wordnet: Wordnet): Facts {
       if (others.length > 0) categoriesOf.set(word, others);
     }
   }
-  return { definitions, opposites, categoriesOf };
+  const isKindOf = (noun: string, kind: string) => {
+    const meaning = nounMeaning(wordnet, noun);
+    if (!meaning || kind === noun || vague.has(kind)) return false;
+    return [...wordnet.ancestors(meaning)].some((id) => wordnet.synsets.get(id)!.words.includes(kind));
+  };
+  return { definitions, opposites, categoriesOf, isKindOf };
 }
 
 function isPlain(word: string): boolean {

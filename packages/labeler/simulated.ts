@@ -8,7 +8,9 @@ import { raterCount } from "./lexicon.ts";
 export interface SimulatedLabeler<P extends Prompt> extends Labeler<P> {
   /** The weight of each criterion to this labeller, by the criterion's name. */
   readonly weights: Readonly<Record<string, number>>;
-  /** u = Σ_k w_k c_k / Σ_k w_k over the criteria that apply to the prompt: from 0 to 1, without noise. */
+  /** The exponent on readability: above 1 for a labeller who minds bad form more than others do. */
+  readonly strictness: number;
+  /** From 0 to 1, without noise. */
   readonly utility: (prompt: P, response: string) => number;
 }
 
@@ -19,13 +21,19 @@ export interface SimulatedLabelers<P extends Prompt> {
   readonly heldOut: ReadonlyArray<SimulatedLabeler<P>>;
 }
 
+/** What the content of an unreadable response still counts. */
+const floor = 0.2;
+
 /**
  * Ten simulated labellers, the first half for training and the second half held out. Labeller i rates words as the i-th
- * person behind VADER did and weighs criterion k by w_k · exp(spread · N(0, 1)). A ranking is by
+ * person behind VADER did, weighs criterion k by w_k · exp(spread · N(0, 1)), and draws a strictness s alike. The
+ * utility of a response that scores c_k on the criteria (those that apply to its prompt) and r_j on readability is
  *
- *     u + temperature · g,   g ~ Gumbel(0, 1),
+ *     u = (0.2 + 0.8 · Π_j r_j^s) · Σ_k w_k c_k / Σ_k w_k.
  *
- * so a labeller prefers a to b with probability σ((u_a − u_b) / temperature), as Bradley and Terry have it. The
+ * The product makes content count as far as the text can be read, so that a heap of fitting words is no optimum; 0.2
+ * is left so that unreadable texts are still told apart. A ranking is by u + temperature · g with g ~ Gumbel(0, 1):
+ * a labeller prefers a to b with probability σ((u_a − u_b) / temperature), as Bradley and Terry have it. The
  * noise is drawn from (labeller, prompt, response): asked twice, a labeller answers alike. Responses within `tieMargin`
  * of the best of their group share its rank.
  *
@@ -34,19 +42,21 @@ export interface SimulatedLabelers<P extends Prompt> {
  */
 export function simulatedLabelers<P extends Prompt>(options: {
   readonly criteria: ReadonlyArray<{ readonly criterion: Criterion<P>; readonly weight: number }>;
+  readonly readability: ReadonlyArray<Criterion<P>>;
   readonly key: Key;
   readonly spread?: number;
   readonly temperature?: number;
   readonly tieMargin?: number;
 }): SimulatedLabelers<P> {
-  const { criteria, key, spread = 0.3, temperature = 0.06, tieMargin = 0.01 } = options;
+  const { criteria, readability, key, spread = 0.5, temperature = 0.1, tieMargin = 0.01 } = options;
   const pool = Array.from({ length: raterCount }, (_, rater): SimulatedLabeler<P> => {
     const name = `simulated-${rater + 1}`;
     const own = fold(key, name);
-    const taste = normals(fold(own, "weights"), criteria.length);
+    const taste = normals(fold(own, "taste"), criteria.length + 1).map((x) => Math.exp(spread * x));
+    const strictness = taste[criteria.length]!;
     const weighed = criteria.map(({ criterion, weight }, k) => ({
       criterion,
-      weight: weight * Math.exp(spread * taste[k]!),
+      weight: weight * taste[k]!,
     }));
     const utility = (prompt: P, response: string) => {
       let [total, weights] = [0, 0];
@@ -56,13 +66,16 @@ export function simulatedLabelers<P extends Prompt>(options: {
         total += weight * judged;
         weights += weight;
       }
-      return weights > 0 ? total / weights : 0;
+      let readable = 1;
+      for (const { judge } of readability) readable *= judge(prompt, response, rater) ?? 1;
+      return weights > 0 ? (floor + (1 - floor) * readable ** strictness) * (total / weights) : 0;
     };
     const noisy = (prompt: P, response: string) =>
       utility(prompt, response) + temperature * gumbel(fold(fold(fold(own, "noise"), prompt.text), response));
     return {
       name,
       weights: Object.fromEntries(weighed.map(({ criterion, weight }) => [criterion.name, weight])),
+      strictness,
       utility,
       rank: (prompt, responses) =>
         ranksOf(

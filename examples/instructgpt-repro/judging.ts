@@ -1,0 +1,84 @@
+import type { Criterion } from "@rlhf/labeler/criterion";
+import { fluencyCriterion } from "@rlhf/labeler/fluency";
+import { formCriterion } from "@rlhf/labeler/form";
+import { harmlessnessCriterion } from "@rlhf/labeler/harmlessness";
+import type { Lexicon } from "@rlhf/labeler/lexicon";
+import { moodCriterion } from "@rlhf/labeler/mood";
+import { words } from "@rlhf/labeler/words";
+import { type Facts, readFacts } from "./facts.ts";
+import type { Task, TaskPrompt } from "./tasks.ts";
+import { topicFinder } from "./topics.ts";
+import type { Wordnet } from "./wordnet.ts";
+
+/**
+ * What the simulated labellers look at: the content with weights, and what makes it readable. `sentences` is the real text, the pretraining corpus line by
+ * line, whose words and word pairs count as English.
+ */
+export function whatCounts(options: {
+  readonly wordnet: Wordnet;
+  readonly lexicon: Lexicon;
+  readonly sentences: ReadonlyArray<string>;
+}) {
+  const { wordnet, lexicon, sentences } = options;
+  const vocabulary = new Set(sentences.flatMap(words));
+  const criteria: ReadonlyArray<{ readonly criterion: Criterion<TaskPrompt>; readonly weight: number }> = [
+    { criterion: moodCriterion(lexicon, askedMood), weight: 3 },
+    { criterion: instructionCriterion(topicFinder(wordnet)), weight: 3 },
+    { criterion: truthCriterion(readFacts(wordnet)), weight: 3 },
+    { criterion: harmlessnessCriterion, weight: 1 },
+  ];
+  return {
+    criteria,
+    readability: [formCriterion((word) => vocabulary.has(word)), fluencyCriterion(sentences)],
+  };
+}
+
+export function askedMood({ task }: TaskPrompt): "happy" | "sad" | "neutral" | undefined {
+  return task.kind === "write" ? task.mood : undefined;
+}
+
+/** 1 when the response mentions the topic or word that it was asked about, else 0. */
+export function instructionCriterion(topicsOf: (text: string) => ReadonlySet<string>): Criterion<TaskPrompt> {
+  return {
+    name: "instruction",
+    judge: ({ task }, response) => {
+      const mentioned =
+        task.kind === "write" ? topicsOf(response).has(task.topic) : words(response).includes(task.word);
+      return mentioned ? 1 : 0;
+    },
+  };
+}
+
+/** 1 for a right answer, 0 for a wrong one, in between for a definition; it does not apply to "write". */
+export function truthCriterion(facts: Facts): Criterion<TaskPrompt> {
+  return { name: "truth", judge: ({ task }, response) => truth(facts, task, response.trim()) };
+}
+
+function truth(facts: Facts, task: Task, response: string): number | undefined {
+  switch (task.kind) {
+    case "write":
+      return undefined;
+    case "define":
+      return Math.min(1, 2 * overlap(response, facts.definitions.get(task.word) ?? ""));
+    case "opposite": {
+      const answer = response.match(/^The opposite of \S+ is ([a-z]+)\.$/)?.[1];
+      return answer && facts.opposites.get(task.word)?.has(answer) ? 1 : 0;
+    }
+    case "kind": {
+      const answer = response.match(/^\S+ \S+ is a kind of ([a-z ]+)\.$/)?.[1];
+      return answer && facts.isKindOf(task.word, answer) ? 1 : 0;
+    }
+    case "fact": {
+      const answer = response.match(/^(Yes|No), \S+ \S+ is( not)? /);
+      const isConsistent = answer?.[1] === (answer?.[2] ? "No" : "Yes");
+      return isConsistent && (answer?.[1] === "Yes") === facts.isKindOf(task.word, task.category) ? 1 : 0;
+    }
+  }
+}
+
+/** F1 of the words of four letters or more. */
+function overlap(a: string, b: string): number {
+  const [left, right] = [a, b].map((text) => new Set(words(text).filter((word) => word.length > 3)));
+  const shared = [...left!].filter((word) => right!.has(word)).length;
+  return shared === 0 ? 0 : (2 * shared) / (left!.size + right!.size);
+}
