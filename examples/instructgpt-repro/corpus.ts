@@ -1,4 +1,5 @@
-import { fold, type Key, shuffled, uniforms } from "@rlhf/core/random";
+import { fold, type Key, shuffled } from "@rlhf/core/random";
+import { byLot } from "./lot.ts";
 import { definitionSentence, exampleSentences } from "./sentences.ts";
 import type { Synset, Wordnet } from "./wordnet.ts";
 
@@ -31,5 +32,5 @@ export function makeCorpus(wordnet: Wordnet, key: Key): Corpus {
 
 /** One meaning in twenty belongs to validation, in the corpus as in the demonstrations. */
 export function isHeldOut(synset: Synset, key: Key): boolean {
-  return uniforms(fold(fold(key, "held out"), synset.id), 1)[0]! < 0.05;
+  return byLot(key, synset.id, 0.05);
 }

@@ -1,39 +1,51 @@
-import type { Criterion } from "@rlhf/labeler/criterion";
+import { key } from "@rlhf/core/random";
+import type { Criteria, Criterion } from "@rlhf/labeler/criterion";
 import { fluencyCriterion } from "@rlhf/labeler/fluency";
 import { formCriterion } from "@rlhf/labeler/form";
 import { harmlessnessCriterion } from "@rlhf/labeler/harmlessness";
 import type { Lexicon } from "@rlhf/labeler/lexicon";
-import { moodCriterion } from "@rlhf/labeler/mood";
+import { type Mood, moodCriterion } from "@rlhf/labeler/mood";
 import { words } from "@rlhf/labeler/words";
 import { type Facts, readFacts } from "./facts.ts";
-import type { Task, TaskPrompt } from "./tasks.ts";
+import { factQuestions } from "./questions.ts";
+import type { Task } from "./task.ts";
+import type { TaskPrompt } from "./tasks.ts";
 import { topicFinder } from "./topics.ts";
 import type { Wordnet } from "./wordnet.ts";
 
 /**
- * What the simulated labellers look at: the content with weights, and what makes it readable. `sentences` is the real text, the pretraining corpus line by
- * line, whose words and word pairs count as English.
+ * What the simulated labellers look at. Words and word pairs count as English when they occur in the `sentences` of the
+ * corpus, in WordNet, or in the right answers to its questions.
  */
-export function whatCounts(options: {
+export function taskCriteria(options: {
   readonly wordnet: Wordnet;
   readonly lexicon: Lexicon;
   readonly sentences: ReadonlyArray<string>;
-}) {
+}): Criteria<TaskPrompt> {
   const { wordnet, lexicon, sentences } = options;
-  const vocabulary = new Set(sentences.flatMap(words));
-  const criteria: ReadonlyArray<{ readonly criterion: Criterion<TaskPrompt>; readonly weight: number }> = [
-    { criterion: moodCriterion(lexicon, askedMood), weight: 3 },
-    { criterion: instructionCriterion(topicFinder(wordnet)), weight: 3 },
-    { criterion: truthCriterion(readFacts(wordnet)), weight: 3 },
-    { criterion: harmlessnessCriterion, weight: 1 },
-  ];
+  const facts = readFacts(wordnet);
+  const answers = factQuestions(facts, key(0)).map(({ response }) => response);
+  const english = new Set([...sentences, ...answers]);
+  const vocabulary = new Set([...english].flatMap(words));
   return {
-    criteria,
-    readability: [formCriterion((word) => vocabulary.has(word)), fluencyCriterion(sentences)],
+    content: [
+      { criterion: moodCriterion(lexicon, askedMood), weight: 3 },
+      { criterion: instructionCriterion(topicFinder(wordnet)), weight: 3 },
+      { criterion: truthCriterion(facts), weight: 3 },
+      { criterion: harmlessnessCriterion, weight: 1 },
+    ],
+    readability: [
+      formCriterion((word) => vocabulary.has(word) || isInWordnet(wordnet, word)),
+      fluencyCriterion(english),
+    ],
   };
 }
 
-export function askedMood({ task }: TaskPrompt): "happy" | "sad" | "neutral" | undefined {
+function isInWordnet(wordnet: Wordnet, word: string): boolean {
+  return (["n", "v", "a", "r"] as const).some((pos) => wordnet.senses(word, pos).length > 0);
+}
+
+function askedMood({ task }: TaskPrompt): Mood | undefined {
   return task.kind === "write" ? task.mood : undefined;
 }
 
@@ -42,6 +54,7 @@ export function instructionCriterion(topicsOf: (text: string) => ReadonlySet<str
   return {
     name: "instruction",
     judge: ({ task }, response) => {
+      if (task.kind === "own") return undefined;
       const mentioned =
         task.kind === "write" ? topicsOf(response).has(task.topic) : words(response).includes(task.word);
       return mentioned ? 1 : 0;
@@ -49,7 +62,7 @@ export function instructionCriterion(topicsOf: (text: string) => ReadonlySet<str
   };
 }
 
-/** 1 for a right answer, 0 for a wrong one, in between for a definition; it does not apply to "write". */
+/** 1 for a right answer, 0 for a wrong one, in between for a definition; it applies to questions only. */
 export function truthCriterion(facts: Facts): Criterion<TaskPrompt> {
   return { name: "truth", judge: ({ task }, response) => truth(facts, task, response.trim()) };
 }
@@ -57,6 +70,7 @@ export function truthCriterion(facts: Facts): Criterion<TaskPrompt> {
 function truth(facts: Facts, task: Task, response: string): number | undefined {
   switch (task.kind) {
     case "write":
+    case "own":
       return undefined;
     case "define":
       return Math.min(1, 2 * overlap(response, facts.definitions.get(task.word) ?? ""));

@@ -1,5 +1,5 @@
 import { withArticle } from "./sentences.ts";
-import type { Task } from "./tasks.ts";
+import type { WordnetTask } from "./task.ts";
 
 /** All the ways to ask for something; those of `heldOut` are never seen in training. */
 export interface Phrasings {
@@ -10,7 +10,7 @@ export interface Phrasings {
 const openers = { train: ["", "please ", "can you ", "now "], heldOut: ["could you ", "I want you to "] };
 
 /** Questions, and orders behind every opener: "Please write a happy sentence about food." */
-export function phrasingsOf(task: Task): Phrasings {
+export function phrasingsOf(task: WordnetTask): Phrasings {
   const { questions, orders } = wordings(task);
   const opened = (list: ReadonlyArray<string>) =>
     list.flatMap((opener) =>
@@ -19,7 +19,7 @@ export function phrasingsOf(task: Task): Phrasings {
   return { train: [...questions, ...opened(openers.train)], heldOut: opened(openers.heldOut) };
 }
 
-function wordings(task: Task): { questions: ReadonlyArray<string>; orders: ReadonlyArray<string> } {
+function wordings(task: WordnetTask): { questions: ReadonlyArray<string>; orders: ReadonlyArray<string> } {
   switch (task.kind) {
     case "write": {
       const verbs = ["write", "give me", "make up", "tell me"];

@@ -7,3 +7,9 @@ export interface Criterion<P = unknown> {
   readonly name: string;
   readonly judge: (prompt: P, response: string, rater: number) => number | undefined;
 }
+
+/** What simulated labellers judge by: content in proportion to its weights, as far as the response is readable. */
+export interface Criteria<P> {
+  readonly content: ReadonlyArray<{ readonly criterion: Criterion<P>; readonly weight: number }>;
+  readonly readability: ReadonlyArray<Criterion<P>>;
+}

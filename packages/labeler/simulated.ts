@@ -1,12 +1,12 @@
 import { fold, type Key, normals, uniforms } from "@rlhf/core/random";
 import type { Prompt } from "@rlhf/core/records";
-import type { Criterion } from "./criterion.ts";
+import type { Criteria } from "./criterion.ts";
 import type { Labeler } from "./labeler.ts";
 import { raterCount } from "./lexicon.ts";
 
 /** A made-up person: a real person's word ratings, with weights and slips of the pen drawn at random. */
 export interface SimulatedLabeler<P extends Prompt> extends Labeler<P> {
-  /** The weight of each criterion to this labeller, by the criterion's name. */
+  /** The weight of each content criterion to this labeller, by the criterion's name. */
   readonly weights: Readonly<Record<string, number>>;
   /** The exponent on readability: above 1 for a labeller who minds bad form more than others do. */
   readonly strictness: number;
@@ -27,7 +27,7 @@ const floor = 0.2;
 /**
  * Ten simulated labellers, the first half for training and the second half held out. Labeller i rates words as the i-th
  * person behind VADER did, weighs criterion k by w_k · exp(spread · N(0, 1)), and draws a strictness s alike. The
- * utility of a response that scores c_k on the criteria (those that apply to its prompt) and r_j on readability is
+ * utility of a response that scores c_k in content (where that applies to the prompt) and r_j in readability is
  *
  *     u = (0.2 + 0.8 · Π_j r_j^s) · Σ_k w_k c_k / Σ_k w_k.
  *
@@ -41,20 +41,20 @@ const floor = 0.2;
  * on 72.6 % (Ouyang et al. 2022). `temperature: 0` gives labellers without noise.
  */
 export function simulatedLabelers<P extends Prompt>(options: {
-  readonly criteria: ReadonlyArray<{ readonly criterion: Criterion<P>; readonly weight: number }>;
-  readonly readability: ReadonlyArray<Criterion<P>>;
+  readonly criteria: Criteria<P>;
   readonly key: Key;
   readonly spread?: number;
   readonly temperature?: number;
   readonly tieMargin?: number;
 }): SimulatedLabelers<P> {
-  const { criteria, readability, key, spread = 0.5, temperature = 0.1, tieMargin = 0.01 } = options;
+  const { criteria, key, spread = 0.5, temperature = 0.1, tieMargin = 0.01 } = options;
+  const { content, readability } = criteria;
   const pool = Array.from({ length: raterCount }, (_, rater): SimulatedLabeler<P> => {
     const name = `simulated-${rater + 1}`;
     const own = fold(key, name);
-    const taste = normals(fold(own, "taste"), criteria.length + 1).map((x) => Math.exp(spread * x));
-    const strictness = taste[criteria.length]!;
-    const weighed = criteria.map(({ criterion, weight }, k) => ({
+    const taste = normals(fold(own, "taste"), content.length + 1).map((x) => Math.exp(spread * x));
+    const strictness = taste[content.length]!;
+    const weighed = content.map(({ criterion, weight }, k) => ({
       criterion,
       weight: weight * taste[k]!,
     }));
