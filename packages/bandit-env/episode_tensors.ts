@@ -1,3 +1,4 @@
+import type { Tokens } from "@rlhf/core/records";
 import { padRight } from "@rlhf/data";
 import { type Sequences, toSequences } from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";
@@ -17,17 +18,18 @@ export interface EpisodeTensors extends Sequences {
 }
 
 /**
- * Lays episodes out in tensors. Widths are multiples of 8, so that only a few shapes occur in a run.
+ * Lays episodes out in tensors. Widths are multiples of 8 where the context has room, so that only a few shapes occur.
  *
  * @param options.pad the padding token; must not be the end-of-sequence token, which is a token that counts
+ * @param options.contextLength of the models that will read them
  */
 export function episodeTensors(
   episodes: ReadonlyArray<Episode>,
-  options: { readonly pad: number },
+  options: { readonly pad: number; readonly contextLength: number },
 ): EpisodeTensors {
   const rows = episodes.map(({ prompt, response }) => ({ tokens: [...prompt.tokens, ...response.tokens] }));
-  const longest = episodes.reduce((length, { response }) => Math.max(length, response.tokens.length), 1);
-  const width = Math.ceil(longest / 8) * 8;
+  const width = roundUp(longest(episodes.map(({ response }) => response)));
+  const length = Math.min(roundUp(longest(rows)), options.contextLength);
   const shape: [number, number] = [episodes.length, width];
   const responseIds = new Int32Array(episodes.length * width).fill(options.pad);
   const contexts = new Int32Array(episodes.length * width);
@@ -41,9 +43,17 @@ export function episodeTensors(
     });
   });
   return {
-    ...toSequences(padRight(rows, { padId: options.pad, multipleOf: 8 })),
+    ...toSequences(padRight(rows, { padId: options.pad, length })),
     responseIds: tf.tensor2d(responseIds, shape, "int32"),
     contexts: tf.tensor2d(contexts, shape, "int32"),
     mask: tf.tensor2d(mask, shape, "float32"),
   };
+}
+
+function longest(sequences: ReadonlyArray<{ readonly tokens: Tokens }>): number {
+  return sequences.reduce((length, { tokens }) => Math.max(length, tokens.length), 1);
+}
+
+function roundUp(length: number): number {
+  return Math.ceil(length / 8) * 8;
 }

@@ -50,15 +50,15 @@ export const rollout = Effect.fn("bandit-env.rollout")(function* <P extends Enco
       response: truncateAtEos(generations[i]!.tokens, eos),
     }),
   );
-  const { oldLogProbs, ...tensors } = yield* scopedTensors(() => {
-    const tensors = episodeTensors(episodes, { pad });
+  const laidOut = yield* scopedTensors(() => {
+    const tensors = episodeTensors(episodes, { pad, contextLength: policy.config.contextLength });
     const [batch, width] = tensors.mask.shape;
     const logProbs = new Float32Array(batch * width);
     generations.forEach((generation, row) => {
       logProbs.set(generation.logProbs, row * width);
     });
-    return { ...tensors, oldLogProbs: tf.tensor2d(logProbs, [batch, width]) };
+    return { tensors, oldLogProbs: tf.tensor2d(logProbs, [batch, width]) };
   });
-  const result: Rollout<P> = { episodes, tensors, oldLogProbs };
+  const result: Rollout<P> = { episodes, ...laidOut };
   return result;
 });

@@ -3,7 +3,6 @@ import { inParts, responseLogProbs, scopedTensors } from "@rlhf/bandit-env";
 import { NonFiniteLoss } from "@rlhf/core/errors";
 import { k1, penalizedRewards } from "@rlhf/kl";
 import * as tf from "@tensorflow/tfjs-core";
-import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Ref from "effect/Ref";
 import { Learner, Reference, Scorer } from "./services.ts";
@@ -18,7 +17,6 @@ export interface Rewards extends banditEnv.Verdicts {
   readonly sequenceKl: Float32Array;
   /** Mean of `sequenceKl`. */
   readonly meanKl: number;
-  readonly scoreSeconds: number;
 }
 
 /** Scores the responses, and rewards every token with −β times its KL to the reference, the last one with the score too. */
@@ -30,9 +28,7 @@ export const judge = Effect.fn("ppo.judge")(function* <
   const score = yield* Scorer;
   const { iteration, klController } = yield* Ref.get(state);
   const { tensors, oldLogProbs: logProbs } = rollout;
-  const [duration, judged] = yield* Effect.timed(
-    banditEnv.judge(rollout, { score, missingEosPenalty: config.missingEosPenalty }),
-  );
+  const judged = yield* banditEnv.judge(rollout, { score, missingEosPenalty: config.missingEosPenalty });
   for (const value of judged.scores) {
     if (!Number.isFinite(value)) {
       return yield* new NonFiniteLoss({ stage: "ppo", step: iteration + 1, metric: "score", value });
@@ -59,7 +55,6 @@ export const judge = Effect.fn("ppo.judge")(function* <
     rewards,
     sequenceKl,
     meanKl: sequenceKl.reduce((sum, value) => sum + value, 0) / sequenceKl.length,
-    scoreSeconds: Duration.toSeconds(duration),
   };
   return { ...rollout, ...added };
 });

@@ -2,7 +2,6 @@ import { inParts, type Rollout, responseLogProbs, rollout, scopedTensors } from 
 import { fold } from "@rlhf/core/random";
 import type { EncodedPrompt } from "@rlhf/core/records";
 import * as tf from "@tensorflow/tfjs-core";
-import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Ref from "effect/Ref";
 import { Learner } from "./services.ts";
@@ -11,7 +10,6 @@ import { Learner } from "./services.ts";
 export interface PpoRollout extends Rollout {
   /** max |Δ log π| over the tokens, between sampler and training forward pass of the same weights. */
   readonly samplingGap: number;
-  readonly rolloutSeconds: number;
 }
 
 /**
@@ -21,20 +19,18 @@ export interface PpoRollout extends Rollout {
 export const rolloutPrompts = Effect.fn("ppo.rolloutPrompts")(function* (
   prompts: ReadonlyArray<EncodedPrompt>,
 ) {
-  const { config, key, state } = yield* Learner;
+  const { config, specials, key, state } = yield* Learner;
   const { policy, iteration } = yield* Ref.get(state);
-  const { maxNewTokens, eos, pad, temperature } = config;
-  const [duration, sampled] = yield* Effect.timed(
-    rollout({
-      policy,
-      prompts,
-      maxNewTokens,
-      eos,
-      pad,
-      temperature,
-      key: fold(fold(key, "rollout"), iteration),
-    }),
-  );
+  const { maxNewTokens, temperature } = config;
+  const sampled = yield* rollout({
+    policy,
+    prompts,
+    maxNewTokens,
+    eos: specials.eos,
+    pad: specials.pad,
+    temperature,
+    key: fold(fold(key, "rollout"), iteration),
+  });
   const { logProbs, gap } = yield* scopedTensors(() => {
     const { logProbs } = inParts(sampled.tensors, config.microBatchSize, (part) => ({
       logProbs: responseLogProbs(policy, part, { temperature }).logProbs,
@@ -46,7 +42,6 @@ export const rolloutPrompts = Effect.fn("ppo.rolloutPrompts")(function* (
     ...sampled,
     oldLogProbs: logProbs,
     samplingGap: samplingGap!,
-    rolloutSeconds: Duration.toSeconds(duration),
   };
   return result;
 });

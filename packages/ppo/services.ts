@@ -1,6 +1,6 @@
 import type { Score, ScoreFailed } from "@rlhf/bandit-env";
-import type { Key } from "@rlhf/core/random";
-import type { TokenBatch } from "@rlhf/data";
+import { integers, type Key } from "@rlhf/core/random";
+import { padRight, type Row, type TokenBatch } from "@rlhf/data";
 import type { Model } from "@rlhf/transformer";
 import * as Context from "effect/Context";
 import type * as Ref from "effect/Ref";
@@ -18,6 +18,18 @@ export class PretrainingBatches extends Context.Service<
   PretrainingBatches,
   { readonly draw: (key: Key, rows: number) => TokenBatch }
 >()("@rlhf/ppo/PretrainingBatches") {
+  /** Rows of text, each draw independent of the others. */
+  static readonly fromRows = (
+    rows: ReadonlyArray<Row>,
+    options: { readonly padId: number },
+  ): PretrainingBatches["Service"] => ({
+    draw: (key, count) =>
+      padRight(
+        Array.from(integers(key, count, rows.length), (row) => rows[row]!),
+        options,
+      ),
+  });
+
   /** For plain PPO, whose `ptxCoefficient` is 0. */
   static readonly none: PretrainingBatches["Service"] = {
     draw: () => {
@@ -28,8 +40,19 @@ export class PretrainingBatches extends Context.Service<
   };
 }
 
+/** Tokens that the environment must know; padding is a token of its own. A tokenizer's `specials` will do. */
+export interface SpecialTokens {
+  readonly eos: number;
+  readonly pad: number;
+}
+
 /** The run that a {@link step} belongs to; `train` provides it. */
 export class Learner extends Context.Service<
   Learner,
-  { readonly config: PpoConfig; readonly key: Key; readonly state: Ref.Ref<PpoState> }
+  {
+    readonly config: PpoConfig;
+    readonly specials: SpecialTokens;
+    readonly key: Key;
+    readonly state: Ref.Ref<PpoState>;
+  }
 >()("@rlhf/ppo/Learner") {}

@@ -6,11 +6,23 @@ import { RunFolder } from "@rlhf/core/run_folder";
 import * as Effect from "effect/Effect";
 import * as Ref from "effect/Ref";
 import type { PpoConfig } from "./config.ts";
-import { Learner } from "./services.ts";
+import { Learner, type SpecialTokens } from "./services.ts";
 import type { PpoState } from "./state.ts";
 import { type PpoReport, step } from "./step.ts";
 
 const stage = "ppo";
+
+export interface TrainOptions<E = never, R = never> {
+  readonly state: PpoState;
+  readonly prompts: ReadonlyArray<EncodedPrompt>;
+  readonly config: PpoConfig;
+  readonly specials: SpecialTokens;
+  readonly key: Key;
+  /** Text of tokens, for the tables of sample responses. */
+  readonly decode: (tokens: Tokens) => string;
+  /** Saves the state, say, or evaluates the policy. */
+  readonly afterIteration?: (state: PpoState, report: PpoReport) => Effect.Effect<void, E, R>;
+}
 
 /**
  * Trains a policy with PPO, or with PPO-ptx when `ptxCoefficient` is above 0 (Ouyang et al. 2022, section 3.5), from
@@ -19,19 +31,9 @@ const stage = "ppo";
  *
  * Fails with `RatioNotOne` when log-probabilities do not belong to the episodes, with `NonFiniteLoss` when a score, a
  * loss or a gradient is NaN or infinite, with `ScoreFailed` when there is no verdict.
- *
- * @param decode text of tokens, for the tables of sample responses
- * @param afterIteration e.g. saves the state or evaluates the policy
  */
-export const train = Effect.fn("ppo.train")(function* <E = never, R = never>(options: {
-  readonly state: PpoState;
-  readonly prompts: ReadonlyArray<EncodedPrompt>;
-  readonly config: PpoConfig;
-  readonly key: Key;
-  readonly decode: (tokens: Tokens) => string;
-  readonly afterIteration?: (state: PpoState, report: PpoReport) => Effect.Effect<void, E, R>;
-}) {
-  const { prompts, config, decode, afterIteration } = options;
+export const train = Effect.fn("ppo.train")(function* <E = never, R = never>(options: TrainOptions<E, R>) {
+  const { prompts, config, specials, decode, afterIteration } = options;
   if (prompts.length === 0) throw new RangeError("Cannot train: at least one prompt is required, got none");
   const key = fold(options.key, stage);
   const progress = yield* Progress;
@@ -48,7 +50,7 @@ export const train = Effect.fn("ppo.train")(function* <E = never, R = never>(opt
       break;
     }
     const report = yield* step(promptsOf(done, prompts, config.batchSize, key)).pipe(
-      Effect.provideService(Learner, { config, key, state }),
+      Effect.provideService(Learner, { config, specials, key, state }),
     );
     metrics = report.metrics;
     for (const [metric, value] of Object.entries(metrics)) {

@@ -4,7 +4,6 @@ import { fold, type Key } from "@rlhf/core/random";
 import { minibatches, type TokenBatch } from "@rlhf/data";
 import { constantWithWarmup, type Loss, trainStep, updateEma } from "@rlhf/optim";
 import type * as tf from "@tensorflow/tfjs-core";
-import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Ref from "effect/Ref";
 import { RatioNotOne } from "./errors.ts";
@@ -26,25 +25,12 @@ type UpdateRows = EpisodeTensors & {
   readonly returns: tf.Tensor2D;
 };
 
-/** Means over the optimizer steps of an iteration. */
-export interface UpdateStats {
-  readonly metrics: Readonly<Record<string, number>>;
-  readonly updateSeconds: number;
-}
-
 /**
  * Epochs over minibatches. Each minibatch is one optimizer step of the policy, on the sum of clipped surrogate and
- * pretraining loss, and one of the value network; afterwards the average of the policy's weights moves.
+ * pretraining loss, and one of the value network; afterwards the average of the policy's weights moves. The result
+ * is the means of the metrics over the optimizer steps.
  */
 export const update = Effect.fn("ppo.update")(function* (
-  batch: Pick<Rollout, "episodes" | "tensors" | "oldLogProbs"> & Estimates,
-) {
-  const [duration, metrics] = yield* Effect.timed(epochs(batch));
-  const stats: UpdateStats = { metrics: means(metrics), updateSeconds: Duration.toSeconds(duration) };
-  return stats;
-});
-
-const epochs = Effect.fnUntraced(function* (
   batch: Pick<Rollout, "episodes" | "tensors" | "oldLogProbs"> & Estimates,
 ) {
   const { config, key, state } = yield* Learner;
@@ -70,7 +56,7 @@ const epochs = Effect.fnUntraced(function* (
     }
   }
   updateEma(current.averagedPolicy.params, current.policy.params, config.emaDecay);
-  return history;
+  return means(history);
 });
 
 /** One optimizer step of policy and value network on one minibatch. */
