@@ -91,7 +91,7 @@ const start: Readonly<Record<BackendName, () => Promise<string>>> = {
     }
     await attempt(remedy, async () => {
       restoreRemovedNodeFunctions();
-      usable.require(usable.name);
+      withoutWarnings(() => usable.require(usable.name));
     });
     await activate("tensorflow", remedy);
     return `TensorFlow through ${usable.name}`;
@@ -146,6 +146,17 @@ const restoreRemovedNodeFunctions = (): void => {
   const util = nodeUtil as unknown as Record<string, (value: unknown) => boolean>;
   util.isNullOrUndefined ??= (value) => value === null || value === undefined;
   util.isArray ??= Array.isArray;
+};
+
+/** tfjs-node brings its own copies of kernels that are here already, and tfjs warns of each. */
+const withoutWarnings = (run: () => void): void => {
+  const production = tf.env().getBool("PROD");
+  tf.env().set("PROD", true);
+  try {
+    run();
+  } finally {
+    tf.env().set("PROD", production);
+  }
 };
 
 const candidates = (choice: "auto" | BackendName): ReadonlyArray<BackendName> =>

@@ -196,8 +196,8 @@ const composedDecodeStep = (options: {
           [heads * headDim, kvHeads * headDim, kvHeads * headDim],
           1,
         ) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
-        cache.keys[layer] = written(cache.keys[layer]!, plan.cacheRows, key);
-        cache.values[layer] = written(cache.values[layer]!, plan.cacheRows, value);
+        cache.keys[layer] = written(cache.keys[layer]!, plan.sources, key);
+        cache.values[layer] = written(cache.values[layer]!, plan.sources, value);
         const mixed = attendToCache(query, cache.keys[layer]!, cache.values[layer]!, plan, spec);
         const { attentionOut, up, down } = block;
         const attended = linear(mixed, attentionOut.weight, { bias: attentionOut.bias, residual: x });
@@ -224,8 +224,8 @@ interface AttentionPlan {
   readonly arranged: tf.Tensor1D;
   /** int32 `[n]`: where each row stands. */
   readonly places: tf.Tensor1D;
-  /** int32 `[n, 1]`: the cache row that each row writes. */
-  readonly cacheRows: tf.Tensor2D;
+  /** int32 `[cache rows]`: where each row of the next cache comes from, in the old cache with the new rows behind. */
+  readonly sources: tf.Tensor1D;
   /** int32 `[slots · context]`: the cache rows that are read. */
   readonly read: tf.Tensor1D;
   /** `[slots, 1, rowsPerSlot, context]`: 0 where a row sees a position, a huge negative number elsewhere. */
@@ -247,6 +247,8 @@ const planAttention = (options: {
   const context = positions.reduce((a, b) => Math.max(a, b), 0) + 1;
   const rowsPerSlot = Math.max(...[...rowsOfSlot.values()].map((rows) => rows.length));
 
+  const cacheRows = cache.slots * cache.length;
+  const sources = Int32Array.from({ length: cacheRows }, (_, row) => row);
   const arranged = new Int32Array(rowsOfSlot.size * rowsPerSlot);
   const places = new Int32Array(slots.length);
   const read = new Int32Array(rowsOfSlot.size * context);
@@ -259,6 +261,7 @@ const planAttention = (options: {
       const place = group * rowsPerSlot + index;
       arranged[place] = row;
       places[row] = place;
+      sources[slot * cache.length + positions[row]!] = cacheRows + row;
       mask.fill(-1e30, place * context + positions[row]! + 1, (place + 1) * context);
     });
   });
@@ -268,19 +271,15 @@ const planAttention = (options: {
     context,
     arranged: tf.tensor1d(arranged, "int32"),
     places: tf.tensor1d(places, "int32"),
-    cacheRows: tf.tensor2d(
-      slots.map((slot, row) => slot * cache.length + positions[row]!),
-      [slots.length, 1],
-      "int32",
-    ),
+    sources: tf.tensor1d(sources, "int32"),
     read: tf.tensor1d(read, "int32"),
     mask: tf.tensor4d(mask, [rowsOfSlot.size, 1, rowsPerSlot, context]),
   };
 };
 
 /** The cache with some rows replaced, outside of every tidy; the old one is freed. */
-const written = (cache: tf.Tensor, rows: tf.Tensor2D, updates: tf.Tensor2D): tf.Tensor => {
-  const next = tf.keep(tf.tensorScatterUpdate(cache, rows, updates));
+const written = (cache: tf.Tensor, sources: tf.Tensor1D, rows: tf.Tensor2D): tf.Tensor => {
+  const next = tf.keep(tf.gather(tf.concat([cache, rows]), sources));
   cache.dispose();
   return next;
 };

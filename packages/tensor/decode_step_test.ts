@@ -154,8 +154,7 @@ describe.each(backends)("decodeStep on %s", (backend) => {
       }
       cache.dispose();
       expect(tf.memory().numTensors).toBe(before);
-      tf.dispose([weights.blocks, weights.finalNorm, weights.tokenEmbedding, weights.unembedding]);
-      weights.positionEmbedding?.dispose();
+      tf.dispose(weights as unknown as tf.TensorContainer);
     });
   });
 

@@ -7,7 +7,7 @@ import { type BackendName, useBackend } from "../backend.ts";
 /** Every backend that starts on this machine; `cpu` is the reference and comes first. */
 export const availableBackends = async (): Promise<BackendName[]> => {
   const available: BackendName[] = [];
-  for (const name of ["cpu", "wasm", "native"] as const) {
+  for (const name of ["cpu", "wasm", "native", "tensorflow"] as const) {
     await useBackend(name).then(
       () => available.push(name),
       () => undefined,
