@@ -1,9 +1,9 @@
 import { decodeRows, type Format } from "./_format.ts";
-import { type Readings, readFiles, type TextFile } from "./_read_text.ts";
+import { type Reading, type Readings, readFiles, type TextFile } from "./_read_text.ts";
 import { readRows } from "./_rows.ts";
 
 /** Reads the records of a file or folder of JSON rows, in whichever of the formats they are. */
-export function readRecords<Record>(path: string, formats: ReadonlyArray<Format<Record>>) {
+export function readRecords<Record>(path: string, formats: ReadonlyArray<Format<Record>>): Reading<Record> {
   return readFiles(path, (file) => decodeFile(file, formats));
 }
 

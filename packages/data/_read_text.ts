@@ -18,35 +18,36 @@ export interface Readings<A> {
   readonly problems: ReadonlyArray<Problem>;
 }
 
+/** Reading files: their values, or everything that is wrong with any of them. */
+export type Reading<A> = Effect.Effect<ReadonlyArray<A>, InvalidInput, FileSystem.FileSystem | Path.Path>;
+
 /**
  * Reads a file, or all files of a folder and its subfolders in order of their names (those that start with a dot are
  * skipped), and turns each into values. Files may be gzipped.
  */
-export const readFiles = Effect.fnUntraced(function* <A>(
-  path: string,
-  read: (file: TextFile) => Readings<A>,
-) {
-  const found = yield* Effect.result(listFiles(path));
-  if (found._tag === "Failure") return yield* invalid([unreadable(path, found.failure)]);
-  if (found.success.length === 0) {
-    return yield* invalid([
-      {
-        where: path,
-        problem: "the folder has no files",
-        remedy: "put the data into it or name another folder",
-      },
-    ]);
-  }
-  const readings = yield* Effect.forEach(found.success, (file) =>
-    Effect.match(readText(file), {
-      onFailure: (problem): Readings<A> => ({ values: [], problems: [problem] }),
-      onSuccess: (text) => read({ file, text }),
-    }),
-  );
-  const problems = readings.flatMap((reading) => reading.problems);
-  if (problems.length > 0) return yield* invalid(problems);
-  return readings.flatMap((reading) => reading.values);
-});
+export const readFiles: <A>(path: string, read: (file: TextFile) => Readings<A>) => Reading<A> =
+  Effect.fnUntraced(function* <A>(path: string, read: (file: TextFile) => Readings<A>) {
+    const found = yield* Effect.result(listFiles(path));
+    if (found._tag === "Failure") return yield* invalid([unreadable(path, found.failure)]);
+    if (found.success.length === 0) {
+      return yield* invalid([
+        {
+          where: path,
+          problem: "the folder has no files",
+          remedy: "put the data into it or name another folder",
+        },
+      ]);
+    }
+    const readings = yield* Effect.forEach(found.success, (file) =>
+      Effect.match(readText(file), {
+        onFailure: (problem): Readings<A> => ({ values: [], problems: [problem] }),
+        onSuccess: (text) => read({ file, text }),
+      }),
+    );
+    const problems = readings.flatMap((reading) => reading.problems);
+    if (problems.length > 0) return yield* invalid(problems);
+    return readings.flatMap((reading) => reading.values);
+  });
 
 const invalid = (problems: ReadonlyArray<Problem>) => new InvalidInput({ problems });
 

@@ -1,7 +1,7 @@
 import * as Schema from "effect/Schema";
 import { formatOf, Text } from "./_format.ts";
 import { decodeFile } from "./_read_records.ts";
-import { readFiles } from "./_read_text.ts";
+import { type Reading, readFiles } from "./_read_text.ts";
 
 /**
  * Reads the documents of a corpus for pretraining from a file, or from all files of a folder, gzipped or not. JSON
@@ -9,7 +9,7 @@ import { readFiles } from "./_read_text.ts";
  *
  * Fails with `InvalidInput`, which lists everything that is wrong in all files, each with its line.
  */
-export const readCorpus = (path: string) =>
+export const readCorpus = (path: string): Reading<string> =>
   readFiles(path, (file) =>
     startsLikeRows(file.text) ? decodeFile(file, [textRow]) : { values: [file.text], problems: [] },
   );

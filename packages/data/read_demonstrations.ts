@@ -2,6 +2,7 @@ import type { Demonstration } from "@rlhf/core/records";
 import * as Schema from "effect/Schema";
 import { type Format, formatOf, Text } from "./_format.ts";
 import { readRecords } from "./_read_records.ts";
+import type { Reading } from "./_read_text.ts";
 
 /**
  * Reads demonstrations from a file, or from all files of a folder: JSON lines or a JSON list, gzipped or not. The
@@ -13,7 +14,7 @@ import { readRecords } from "./_read_records.ts";
  *
  * Fails with `InvalidInput`, which lists everything that is wrong in all files, each with its line.
  */
-export const readDemonstrations = (path: string) => readRecords(path, formats);
+export const readDemonstrations = (path: string): Reading<Demonstration> => readRecords(path, formats);
 
 const promptAndResponse = formatOf({
   fields: ["prompt", "response"],

@@ -2,6 +2,7 @@ import type { Ranking } from "@rlhf/core/records";
 import * as Schema from "effect/Schema";
 import { type Format, formatOf, Text } from "./_format.ts";
 import { readRecords } from "./_read_records.ts";
+import type { Reading } from "./_read_text.ts";
 
 /**
  * Reads rankings from a file, or from all files of a folder: JSON lines or a JSON list, gzipped or not. The format of
@@ -15,7 +16,7 @@ import { readRecords } from "./_read_records.ts";
  * A response may be empty: labellers do rank such. Fails with `InvalidInput`, which lists everything that is wrong in
  * all files, each with its line.
  */
-export const readRankings = (path: string) => readRecords(path, formats);
+export const readRankings = (path: string): Reading<Ranking> => readRecords(path, formats);
 
 const rank = Schema.Int.check(
   Schema.makeFilter((value) => value >= 1 || "Expected a rank of 1 or more, where 1 is best"),

@@ -32,7 +32,7 @@ export function trainBpe(texts: Iterable<string>, options: TrainBpeOptions): Tok
   const tokens = [...new Set([...specials, ...[...byteCharacters].sort()])];
   const idOf = new Map(tokens.map((token, id) => [token, id]));
   const words = countWords(texts, idOf);
-  const merged = new Set<number>(); // pairs in order of rank
+  const merged: Array<number> = []; // pairs in order of rank
 
   const counts = new Map<number, number>();
   let found = new Map<number, Array<number>>(); // pair → words that hold it
@@ -70,11 +70,10 @@ export function trainBpe(texts: Iterable<string>, options: TrainBpeOptions): Tok
     const first = Math.floor(top.pair / vocabSize);
     const second = top.pair % vocabSize;
     const token = tokens[first]! + tokens[second]!;
-    // Two pairs may spell the same token ("ab"+"c", "a"+"bc"): it keeps its id, and the later rank of a pair counts.
+    // A merge may spell a token that is there already, such as a special token: that token keeps its id.
     const id = idOf.get(token) ?? tokens.push(token) - 1;
     idOf.set(token, id);
-    merged.delete(top.pair);
-    merged.add(top.pair);
+    merged.push(top.pair);
     for (const word of top.words) {
       mergePair(words[word]!, first, second, id, (a, b, change) => note(a, b, word, change));
     }
@@ -83,8 +82,7 @@ export function trainBpe(texts: Iterable<string>, options: TrainBpeOptions): Tok
   }
   onProgress?.(tokens.length, vocabSize);
 
-  const merges = Array.from(
-    merged,
+  const merges = merged.map(
     (pair) => [tokens[Math.floor(pair / vocabSize)]!, tokens[pair % vocabSize]!] as const,
   );
   return byteLevelJson(specials, Object.fromEntries(idOf), merges);
