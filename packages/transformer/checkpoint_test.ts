@@ -1,19 +1,23 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
+import * as NodePath from "@effect/platform-node/NodePath";
 import { key } from "@rlhf/core/random";
 import { useBackend } from "@rlhf/tensor/backend";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
 import type { FileSystem } from "effect/FileSystem";
+import * as Layer from "effect/Layer";
 import type { Path } from "effect/Path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type CheckpointTokenizer, loadCheckpoint, loadScalarModel, saveCheckpoint } from "./checkpoint.ts";
 import { disposeModel, type Model } from "./model.ts";
 import { decodeSafetensors, encodeSafetensors } from "./safetensors.ts";
 import { disposeScalarModel, initScalarModel } from "./scalar_head.ts";
-import { files } from "./testing/golden.ts";
 import { tinyConfig, tinyModel } from "./testing/tiny_model.ts";
+
+const files = Layer.merge(NodeFileSystem.layer, NodePath.layer);
 
 let folder = "";
 let tensors = 0;

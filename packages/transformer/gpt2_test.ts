@@ -1,7 +1,10 @@
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
+import * as NodePath from "@effect/platform-node/NodePath";
 import { useBackend } from "@rlhf/tensor/backend";
 import { valueAndGrads } from "@rlhf/tensor/value_and_grads";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
+import * as Layer from "effect/Layer";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadCheckpoint, loadScalarModel } from "./checkpoint.ts";
 import { maskedTokenLogProbs, nextTokenLogProbs } from "./log_probs.ts";
@@ -10,7 +13,6 @@ import { disposeModel, type Model } from "./model.ts";
 import { disposeScalarModel, type ScalarModel, sequenceScores } from "./scalar_head.ts";
 import { loadTensors } from "./tensor_file.ts";
 import {
-  files,
   golden,
   goldenPath,
   goldenSequences,
@@ -18,6 +20,8 @@ import {
   oneSequence,
   relativeError,
 } from "./testing/golden.ts";
+
+const files = Layer.merge(NodeFileSystem.layer, NodePath.layer);
 
 let model: Model;
 let scorer: ScalarModel;

@@ -1,8 +1,5 @@
 import { readFileSync } from "node:fs";
-import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
-import * as NodePath from "@effect/platform-node/NodePath";
 import * as tf from "@tensorflow/tfjs-core";
-import * as Layer from "effect/Layer";
 import { type Sequences, toSequences } from "../batch.ts";
 
 interface Case {
@@ -58,5 +55,3 @@ export const meanNegative = (logProbs: tf.Tensor2D, segments: tf.Tensor2D): tf.S
     const count = tf.sum(tf.mul(before, tf.slice(real, [0, 1], [batch, time - 1])));
     return tf.neg(tf.div(tf.sum(logProbs), count)) as tf.Scalar;
   });
-
-export const files = Layer.merge(NodeFileSystem.layer, NodePath.layer);
