@@ -23,24 +23,25 @@ const metrics: Readonly<Record<string, Shown>> = {
   eosRate: { title: "Finished responses", unit: "% of responses", percent: true, main: true },
   clipFraction: { title: "Clip fraction", unit: "% of tokens", percent: true, main: true },
   valueLoss: { title: "Value loss", unit: "squared error", main: true },
-  reward: { title: "Reward after the KL penalty", unit: "score" },
+  rlhfReward: { title: "Reward after the KL penalty", unit: "score" },
   klCoefficient: { title: "KL coefficient β", unit: "score per nat" },
   approxKl: { title: "Approximate KL of the update", unit: "nats per token" },
   ratio: { title: "Probability ratio", unit: "new / old" },
+  ratioDeviation: { title: "Largest ratio deviation", unit: "|ratio − 1|" },
   explainedVariance: { title: "Variance explained by the values", unit: "share" },
+  valueClipFraction: { title: "Value clip fraction", unit: "% of tokens", percent: true },
   policyLoss: { title: "Policy loss", unit: "advantage" },
   ptxLoss: { title: "Pretraining loss", unit: "nats per token" },
   gradNorm: { title: "Gradient norm", unit: "before clipping" },
+  valueGradNorm: { title: "Gradient norm of the value network", unit: "before clipping" },
   learningRate: { title: "Learning rate", unit: "per step" },
+  samplingGap: { title: "Gap between sampling and training", unit: "largest |Δ log p|, nats" },
   loss: { title: "Loss", unit: "nats", main: true },
-  validationLoss: { title: "Validation loss", unit: "nats", main: true },
   accuracy: { title: "Accuracy", unit: "% of pairs", percent: true, main: true },
-  validationAccuracy: {
-    title: "Validation accuracy",
-    unit: "% of pairs",
-    percent: true,
-    main: true,
-  },
+  validationLoss: { title: "Validation loss", unit: "nats", main: true },
+  validationAccuracy: { title: "Validation accuracy", unit: "% of pairs", percent: true, main: true },
+  validationScore: { title: "Validation score", unit: "score", main: true, note: "By the reward model." },
+  validationPerplexity: { title: "Validation perplexity", unit: "tokens" },
 };
 
 /** More points than a chart has room for hide the curve in its own noise. */
@@ -72,24 +73,27 @@ export interface Curves {
   readonly stages: ReadonlyArray<MetricChart>;
 }
 
-/** Sorts the rows of `metrics.jsonl` into charts. Values that are not finite numbers are left out. */
+/**
+ * Sorts the rows of `metrics.jsonl` into charts. Values that are not finite numbers are left out; where a resumed run wrote a
+ * step again, the later value counts.
+ */
 export function curves(rows: ReadonlyArray<MetricRow>): Curves {
-  const stages = new Map<string, Map<string, Array<readonly [number, number]>>>();
+  const stages = new Map<string, Map<string, Map<number, number>>>();
   for (const row of rows) {
-    const series = stages.get(row.stage) ?? new Map<string, Array<readonly [number, number]>>();
+    const series = stages.get(row.stage) ?? new Map<string, Map<number, number>>();
     stages.set(row.stage, series);
     for (const [metric, value] of Object.entries(row)) {
       if (metric === "stage" || metric === "step" || typeof value !== "number" || !Number.isFinite(value))
         continue;
       const points = series.get(metric);
-      if (points) points.push([row.step, value]);
-      else series.set(metric, [[row.step, value]]);
+      if (points) points.set(row.step, value);
+      else series.set(metric, new Map([[row.step, value]]));
     }
   }
   const runs = [...stages.keys()].filter((stage) => stages.get(stage)!.has("kl"));
   const others = [...stages.keys()].filter((stage) => !runs.includes(stage));
   const series = (stage: string, metric: string, looks: ReadonlyMap<string, Look>) => {
-    const points = stages.get(stage)!.get(metric) ?? [];
+    const points = [...(stages.get(stage)!.get(metric) ?? [])];
     return {
       name: labelOf(stage),
       look: looks.get(stage)!,

@@ -118,6 +118,20 @@ describe("renderReport", () => {
     expect(chartsOf(gaps)[0]!.series[0]!.points).toHaveLength(1);
   });
 
+  it("takes the later of two rows for one step, and joins rows of one step", () => {
+    const resumed = renderReport({
+      title: "resumed",
+      metrics: [
+        { stage: "ppo", step: 1, kl: 1 },
+        { stage: "ppo", step: 2, kl: 5 },
+        { stage: "ppo", step: 2, kl: 2 },
+        { stage: "ppo", step: 2, gold: 0.5 },
+      ],
+    });
+    const points = chartsOf(resumed).map((chart) => chart.series[0]!.points.map((point) => point.low));
+    expect(points).toEqual([[0.5], [1, 2]]);
+  });
+
   it("names what a run without data did not evaluate", () => {
     const empty = renderReport({ title: "empty" });
     expect(chartsOf(empty)).toEqual([]);
