@@ -37,7 +37,8 @@ const floor = 0.2;
  * noise is drawn from (labeller, prompt, response): asked twice, a labeller answers alike. Responses within `tieMargin`
  * of the best of their group share its rank.
  *
- * The defaults make two labellers agree on about 73 % of pairs of plausible responses; InstructGPT's people agreed
+ * The defaults make two labellers agree on 73 % of pairs of real sentences of which a fifth have their words shuffled
+ * (`examples/instructgpt-repro`); the spread of the responses decides, so measure it on yours. InstructGPT's people agreed
  * on 72.6 % (Ouyang et al. 2022). `temperature: 0` gives labellers without noise.
  */
 export function simulatedLabelers<P extends Prompt>(options: {
@@ -47,7 +48,7 @@ export function simulatedLabelers<P extends Prompt>(options: {
   readonly temperature?: number;
   readonly tieMargin?: number;
 }): SimulatedLabelers<P> {
-  const { criteria, key, spread = 0.5, temperature = 0.1, tieMargin = 0.01 } = options;
+  const { criteria, key, spread = 0.5, temperature = 0.09, tieMargin = 0.01 } = options;
   const { content, readability } = criteria;
   const pool = Array.from({ length: raterCount }, (_, rater): SimulatedLabeler<P> => {
     const name = `simulated-${rater + 1}`;
