@@ -1,20 +1,5 @@
-import * as Effect from "effect/Effect";
+import { Count, Positive, Share, setting } from "@rlhf/core/setting";
 import * as Schema from "effect/Schema";
-
-const Count = Schema.Int.check(Schema.isGreaterThan(0));
-const Positive = Schema.Finite.check(Schema.isGreaterThan(0));
-const Share = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }));
-
-const setting = <S extends typeof Count | typeof Positive | typeof Share>(
-  schema: S,
-  value: number,
-  description: string,
-) =>
-  schema.pipe(
-    Schema.annotate({ description }),
-    Schema.withDecodingDefaultKey(Effect.succeed(value)),
-    Schema.withConstructorDefault(Effect.succeed(value)),
-  );
 
 /** Settings of reward-model training. Defaults are InstructGPT's (Ouyang et al. 2022, arXiv:2203.02155) where it states them. */
 export const RewardConfig = Schema.Struct({
@@ -26,11 +11,7 @@ export const RewardConfig = Schema.Struct({
   ),
   microBatchSize: setting(Count, 8, "Prompts per forward pass; limits memory, does not change the result"),
   learningRate: setting(Positive, 9e-6, "Peak learning rate η. InstructGPT C.2: 9e-6 for the 6B model"),
-  floorShare: setting(
-    Share,
-    0.1,
-    "Learning rate at the end as a share of the peak, cosine. InstructGPT C.2: 0.1",
-  ),
+  floorShare: setting(Share, 0.1, "Last learning rate as a share of the peak, cosine. InstructGPT C.2: 0.1"),
   maxGradNorm: setting(
     Positive,
     1,

@@ -59,10 +59,12 @@ export const scoreEpisodes =
 
 /** One padded forward pass over all sequences: `[sequences]`, with gradient. */
 export function forwardScores(model: RewardModel, sequences: ReadonlyArray<Tokens>): tf.Tensor1D {
-  // Any id will do for padding: no token sees it.
   const batch = padRight(
     sequences.map((tokens) => ({ tokens })),
-    { padId: 0 },
+    {
+      padId: 0, // any id will do: no token sees padding
+      multipleOf: model.config.contextLength % 8 === 0 ? 8 : 1, // rows must not outgrow the context
+    },
   );
   return sequenceScores(model, toSequences(batch));
 }

@@ -1,4 +1,4 @@
-import { Progress } from "@rlhf/core/progress";
+import { Progress, type ProgressEvent } from "@rlhf/core/progress";
 import { key } from "@rlhf/core/random";
 import type { EncodedDemonstration, EncodedRanking } from "@rlhf/core/records";
 import { RunFolder } from "@rlhf/core/run_folder";
@@ -7,6 +7,7 @@ import { disposeModel, disposeScalarModel, initModel, initScalarModel, type Mode
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
+import * as Stream from "effect/Stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RewardConfig } from "./config.ts";
 import { overfitCheck } from "./overfit_check.ts";
@@ -51,21 +52,16 @@ const input = (config: Partial<RewardConfig> = {}): TrainRewardInput => ({
   key: key(2),
 });
 
-/** Runs without anybody watching; also returns what was logged. */
+/** Runs a stage; also returns the metrics of its steps. */
 async function run<A, E>(stage: Effect.Effect<A, E, Progress | RunFolder>) {
-  const metrics: Array<Readonly<Record<string, number>>> = [];
-  const folder = Layer.effect(
-    RunFolder,
-    Effect.map(RunFolder, (silent) => ({
-      ...silent,
-      appendMetrics: (_stage: string, _step: number, row: Readonly<Record<string, number>>) =>
-        Effect.sync(() => void metrics.push(row)),
-    })),
-  ).pipe(Layer.provide(RunFolder.layerMemory));
-  const result = await Effect.runPromise(
-    stage.pipe(Effect.provide(Layer.merge(Progress.layerSilent, folder))),
-  );
-  return { result, metrics };
+  const events: Array<ProgressEvent> = [];
+  const watcher = Layer.succeed(Progress, {
+    publish: (event) => Effect.sync(() => void events.push(event)),
+    events: Stream.empty,
+  });
+  const layer = Layer.merge(watcher, RunFolder.layerMemory);
+  const result = await Effect.runPromise(Effect.provide(stage, layer));
+  return { result, metrics: events.flatMap((event) => (event._tag === "Step" ? [event.metrics] : [])) };
 }
 
 describe("trainReward", () => {

@@ -1,0 +1,3 @@
+export * from "./config.ts";
+export * from "./response_loss.ts";
+export * from "./train.ts";
