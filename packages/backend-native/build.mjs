@@ -1,0 +1,56 @@
+// Builds the addon at install. Does nothing when a prebuilt one loads or when the last build had the same sources;
+// a failing build is a warning, because other tensor backends work without it.
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const folder = dirname(fileURLToPath(import.meta.url));
+const require = createRequire(import.meta.url);
+const built = join(folder, "build", "Release", "native.node");
+const stamp = join(folder, "build", "sources.sha256");
+const prebuilt = join(folder, "prebuilds", `${process.platform}-${process.arch}`, "native.node");
+
+const sources = ["binding.gyp", ...readdirSync(join(folder, "src")).map((name) => join("src", name))].sort();
+const hash = createHash("sha256").update(`${process.platform} ${process.arch}\n`);
+for (const name of sources) hash.update(name).update(readFileSync(join(folder, name)));
+const digest = hash.digest("hex");
+
+const loads = (path) => {
+  try {
+    return existsSync(path) && Boolean(require(path));
+  } catch {
+    return false;
+  }
+};
+const upToDate = () => existsSync(built) && existsSync(stamp) && readFileSync(stamp, "utf8") === digest;
+
+const build = () => {
+  const nodeGyp = require.resolve("node-gyp/bin/node-gyp.js");
+  // Headers that came with this Node spare a download.
+  const prefix = dirname(dirname(process.execPath));
+  const headers = existsSync(join(prefix, "include", "node", "node_api.h")) ? [`--nodedir=${prefix}`] : [];
+  const result = spawnSync(process.execPath, [nodeGyp, "rebuild", "-j", "max", ...headers], {
+    cwd: folder,
+    encoding: "utf8",
+  });
+  if (result.status !== 0) {
+    console.warn(result.stdout, result.stderr);
+    console.warn(
+      "@rlhf/backend-native: the native addon could not be built; the wasm backend is used instead.",
+    );
+    return false;
+  }
+  writeFileSync(stamp, digest);
+  return true;
+};
+
+if (process.argv.includes("--prebuild")) {
+  if (!upToDate() && !build()) process.exit(1);
+  mkdirSync(dirname(prebuilt), { recursive: true });
+  copyFileSync(built, prebuilt);
+} else if (!loads(prebuilt) && !upToDate()) {
+  build();
+}

@@ -1,0 +1,293 @@
+// Bindings of the fused kernels.
+#include <cmath>
+
+#include "call.h"
+#include "thread_pool.h"
+
+namespace rlhf {
+namespace {
+
+size_t area(size_t rows, size_t columns) { return rows * columns; }
+
+/// x, weight, bias|null, residual|null, y, pre|null, rows, in, out, activation, transposeWeight
+void linear(Call& call) {
+  int rows = call.size(6), in = call.size(7), out = call.size(8), activation = call.choice(9, 5);
+  bool transposed = call.flag(10);
+  float* y = call.floats(4, area(rows, out));
+  Product p{rows, out, in, call.floats(0, area(rows, in)), in, false, call.floats(1, area(in, out)),
+            transposed ? in : out, transposed, y, out};
+  p.bias = call.floats_or_null(2, out);
+  p.residual = call.floats_or_null(3, area(rows, out));
+  if (activation) {
+    p.activation = activation;
+    p.c = call.floats(5, area(rows, out));
+    p.out = y;
+  }
+  kernels().product(p);
+}
+
+/// dy, x, weight, pre|null, dpre|null, dx, dweight, dbias|null, rows, in, out, activation, transposeWeight
+void linear_grad(Call& call) {
+  int rows = call.size(8), in = call.size(9), out = call.size(10), activation = call.choice(11, 5);
+  bool transposed = call.flag(12);
+  const float *dy = call.floats(0, area(rows, out)), *x = call.floats(1, area(rows, in));
+  const float* weight = call.floats(2, area(in, out));
+  float *dx = call.floats(5, area(rows, in)), *dweight = call.floats(6, area(in, out)), *dbias = call.floats_or_null(7, out);
+  if (activation) {
+    float* dpre = call.floats(4, area(rows, out));
+    kernels().activationGrad(activation, dy, call.floats(3, area(rows, out)), dpre, area(rows, out));
+    dy = dpre;
+  }
+  kernels().product({rows, in, out, dy, out, false, weight, transposed ? in : out, !transposed, dx, in});
+  if (transposed)
+    kernels().product({out, in, rows, dy, out, true, x, in, false, dweight, in});
+  else
+    kernels().product({in, out, rows, x, in, true, dy, out, false, dweight, out});
+  if (dbias) kernels().columnSums(dy, dbias, rows, out);
+}
+
+/// x, gain, bias, y, stats, rows, width, epsilon
+void layer_norm(Call& call) {
+  int rows = call.size(5), width = call.size(6);
+  kernels().layerNorm(call.floats(0, area(rows, width)), call.floats(1, width), call.floats(2, width),
+                      call.floats(3, area(rows, width)), call.floats(4, area(rows, 2)), rows, width,
+                      static_cast<float>(call.number(7)));
+}
+/// dy, x, gain, stats, dx, dgain, dbias, rows, width
+void layer_norm_grad(Call& call) {
+  int rows = call.size(7), width = call.size(8);
+  kernels().layerNormGrad(call.floats(0, area(rows, width)), call.floats(1, area(rows, width)), call.floats(2, width),
+                          call.floats(3, area(rows, 2)), call.floats(4, area(rows, width)), call.floats(5, width),
+                          call.floats(6, width), rows, width);
+}
+/// x, gain, y, stats, rows, width, epsilon
+void rms_norm(Call& call) {
+  int rows = call.size(4), width = call.size(5);
+  kernels().rmsNorm(call.floats(0, area(rows, width)), call.floats(1, width), call.floats(2, area(rows, width)),
+                    call.floats(3, rows), rows, width, static_cast<float>(call.number(6)));
+}
+/// dy, x, gain, stats, dx, dgain, rows, width
+void rms_norm_grad(Call& call) {
+  int rows = call.size(6), width = call.size(7);
+  kernels().rmsNormGrad(call.floats(0, area(rows, width)), call.floats(1, area(rows, width)), call.floats(2, width),
+                        call.floats(3, rows), call.floats(4, area(rows, width)), call.floats(5, width), rows, width);
+}
+
+/// The heads of q|k|v at arguments i (heads), i+1 (kvHeads), i+2 (headDim).
+void check_heads(Call& call, int heads, int kvHeads, int headDim) {
+  if (heads < 1 || kvHeads < 1 || headDim < 1 || heads % kvHeads != 0)
+    call.range_problem("heads must be a multiple of kvHeads, and headDim at least 1");
+}
+
+/// The keys that each row sees: its own run of equal segment numbers (0 sees nothing), up to itself when causal.
+void visible_keys(const int32_t* segments, int batch, int time, bool causal, int32_t* first, int32_t* last) {
+  for (int b = 0; b < batch; b++) {
+    size_t row = static_cast<size_t>(b) * time;
+    for (int begin = 0; begin < time;) {
+      int end = begin + 1;
+      if (!segments) end = time;
+      while (end < time && segments[row + end] == segments[row + begin]) end++;
+      bool padding = segments && segments[row + begin] == 0;
+      for (int t = begin; t < end; t++) {
+        first[row + t] = padding ? 0 : begin;
+        last[row + t] = padding ? 0 : causal ? t + 1 : end;
+      }
+      begin = end;
+    }
+  }
+}
+
+AttentionShape attention_shape(Call& call, size_t i, const int32_t* segments) {
+  AttentionShape s{call.size(i), call.size(i + 1), call.size(i + 2), call.size(i + 3), call.size(i + 4), nullptr, nullptr};
+  check_heads(call, s.heads, s.kvHeads, s.headDim);
+  size_t rows = area(s.batch, s.time);
+  auto* first = reinterpret_cast<int32_t*>(reserve_shared(Slot::hidden, 2 * rows * sizeof(int32_t)));
+  visible_keys(segments, s.batch, s.time, call.flag(i + 5), first, first + rows);
+  s.first = first;
+  s.last = first + rows;
+  return s;
+}
+
+/// qkv, segments|null, y, logSumExp, batch, time, heads, kvHeads, headDim, causal
+void attention(Call& call) {
+  size_t rows = area(call.size(4), call.size(5));
+  AttentionShape s = attention_shape(call, 4, call.ints_or_null(1, rows));
+  const float* qkv = call.floats(0, rows * (s.heads + 2 * size_t(s.kvHeads)) * s.headDim);
+  float *y = call.floats(2, rows * s.heads * s.headDim), *sums = call.floats(3, rows * s.heads);
+  if (rows) kernels().attention(s, qkv, y, sums);
+}
+/// dy, qkv, y, logSumExp, segments|null, dqkv, batch, time, heads, kvHeads, headDim, causal
+void attention_grad(Call& call) {
+  size_t rows = area(call.size(6), call.size(7));
+  AttentionShape s = attention_shape(call, 6, call.ints_or_null(4, rows));
+  size_t wide = rows * (s.heads + 2 * size_t(s.kvHeads)) * s.headDim, narrow = rows * s.heads * s.headDim;
+  const float *dy = call.floats(0, narrow), *qkv = call.floats(1, wide), *y = call.floats(2, narrow);
+  const float* sums = call.floats(3, rows * s.heads);
+  float* dqkv = call.floats(5, wide);
+  if (rows) kernels().attentionGrad(s, dy, qkv, y, sums, dqkv);
+}
+
+/// qkv, positions, y, rows, heads, kvHeads, headDim, theta, inverse
+void rope(Call& call) {
+  int rows = call.size(3), heads = call.size(4), kvHeads = call.size(5), headDim = call.size(6);
+  check_heads(call, heads, kvHeads, headDim);
+  if (headDim % 2) call.range_problem("headDim must be even");
+  size_t size = area(rows, (heads + 2 * size_t(kvHeads)) * headDim);
+  kernels().rope(call.floats(0, size), call.ints(1, rows), call.floats(2, size), rows, heads, kvHeads, headDim,
+                 static_cast<float>(call.number(7)), call.flag(8));
+}
+
+/// x, y, rows, width
+void swiglu(Call& call) {
+  int rows = call.size(2), width = call.size(3);
+  kernels().swiglu(call.floats(0, 2 * area(rows, width)), call.floats(1, area(rows, width)), rows, width);
+}
+/// dy, x, dx, rows, width
+void swiglu_grad(Call& call) {
+  int rows = call.size(3), width = call.size(4);
+  kernels().swigluGrad(call.floats(0, area(rows, width)), call.floats(1, 2 * area(rows, width)),
+                       call.floats(2, 2 * area(rows, width)), rows, width);
+}
+
+/// weight, ids, y, rows, vocab, width
+void embed(Call& call) {
+  int rows = call.size(3), vocab = call.size(4), width = call.size(5);
+  const float* weight = call.floats(0, area(vocab, width));
+  const int32_t* ids = call.ints(1, rows);
+  float* y = call.floats(2, area(rows, width));
+  call.check_ids(ids, rows, vocab);
+  kernels().embed(weight, ids, y, rows, width);
+}
+/// dy, ids, dweight, rows, vocab, width; ids outside the table are skipped
+void scatter_add(Call& call) {
+  int rows = call.size(3), vocab = call.size(4), width = call.size(5);
+  kernels().scatterAdd(call.floats(0, area(rows, width)), call.ints(1, rows), call.floats(2, area(vocab, width)), rows,
+                       vocab, width);
+}
+
+float temperature_at(Call& call, size_t i) {
+  double t = call.number(i);
+  if (!(t > 0) || !std::isfinite(t)) call.range_problem("temperature must be above 0, got " + std::to_string(t));
+  return static_cast<float>(t);
+}
+
+/// logits, ids, logProbs, logSumExp, entropy|null, rows, vocab, temperature
+void token_log_probs(Call& call) {
+  int rows = call.size(5), vocab = call.size(6);
+  const float* logits = call.floats(0, area(rows, vocab));
+  const int32_t* ids = call.ints(1, rows);
+  call.check_ids(ids, rows, vocab);
+  kernels().tokenLogProbs(logits, ids, call.floats(2, rows), call.floats(3, rows), call.floats_or_null(4, rows), rows,
+                          vocab, temperature_at(call, 7));
+}
+/// dy, logits, ids, logSumExp, dlogits, rows, vocab, temperature
+void token_log_probs_grad(Call& call) {
+  int rows = call.size(5), vocab = call.size(6);
+  const int32_t* ids = call.ints(2, rows);
+  call.check_ids(ids, rows, vocab);
+  kernels().tokenLogProbsGrad(call.floats(0, rows), call.floats(1, area(rows, vocab)), ids, call.floats(3, rows),
+                              call.floats(4, area(rows, vocab)), rows, vocab, temperature_at(call, 7));
+}
+
+/// Rows of logits at a time, so that a chunk stays around 8 MB: a function of the vocabulary alone.
+int rows_per_chunk(int vocab) { return std::max(16, std::min(1024, (2 << 20) / std::max(vocab, 1))); }
+
+/// hidden, unembedding, ids, logProbs, entropy, logSumExp, rows, width, vocab, temperature
+void linear_token_log_probs(Call& call) {
+  int rows = call.size(6), width = call.size(7), vocab = call.size(8), chunk = rows_per_chunk(vocab);
+  float temperature = temperature_at(call, 9);
+  const float *hidden = call.floats(0, area(rows, width)), *unembedding = call.floats(1, area(vocab, width));
+  const int32_t* ids = call.ints(2, rows);
+  float *logProbs = call.floats(3, rows), *entropy = call.floats(4, rows), *sums = call.floats(5, rows);
+  call.check_ids(ids, rows, vocab);
+  for (int i = 0; i < rows; i += chunk) {
+    int count = std::min(chunk, rows - i);
+    float* logits = reserve_shared(Slot::logits, area(chunk, vocab) * sizeof(float));
+    kernels().product({count, vocab, width, hidden + area(i, width), width, false, unembedding, width, true, logits, vocab});
+    kernels().tokenLogProbs(logits, ids + i, logProbs + i, sums + i, entropy + i, count, vocab, temperature);
+  }
+}
+/// dy, hidden, unembedding, ids, logSumExp, dhidden, dunembedding, rows, width, vocab, temperature
+void linear_token_log_probs_grad(Call& call) {
+  int rows = call.size(7), width = call.size(8), vocab = call.size(9), chunk = rows_per_chunk(vocab);
+  float temperature = temperature_at(call, 10);
+  const float *dy = call.floats(0, rows), *hidden = call.floats(1, area(rows, width));
+  const float *unembedding = call.floats(2, area(vocab, width)), *sums = call.floats(4, rows);
+  const int32_t* ids = call.ints(3, rows);
+  float *dhidden = call.floats(5, area(rows, width)), *dunembedding = call.floats(6, area(vocab, width));
+  call.check_ids(ids, rows, vocab);
+  for (int i = 0; i < rows || i == 0; i += chunk) {
+    int count = std::min(chunk, rows - i);
+    const float* h = hidden + area(i, width);
+    float* logits = reserve_shared(Slot::logits, area(chunk, vocab) * sizeof(float));
+    kernels().product({count, vocab, width, h, width, false, unembedding, width, true, logits, vocab});
+    kernels().tokenLogProbsGrad(dy + i, logits, ids + i, sums + i, logits, count, vocab, temperature);
+    kernels().product({count, width, vocab, logits, vocab, false, unembedding, width, false, dhidden + area(i, width), width});
+    kernels().product({vocab, width, count, logits, vocab, true, h, width, false, dunembedding, width, i > 0});
+  }
+}
+
+/// params[], grads[], firsts[], seconds[], weightDecays[], learningRate, beta1, beta2, epsilon, step, gradScale
+void adamw(Call& call) {
+  std::vector<size_t> sizes[4];
+  std::vector<float*> arrays[4];
+  for (int k = 0; k < 4; k++) arrays[k] = call.float_arrays(k, sizes[k]);
+  auto decays = call.numbers(4);
+  size_t count = arrays[0].size();
+  for (int k = 1; k < 4; k++)
+    if (sizes[k] != sizes[0]) call.range_problem("params, grads and moments must agree in size");
+  if (decays.size() != count) call.range_problem("one weight decay for every parameter");
+  double beta1 = call.number(6), beta2 = call.number(7), step = call.number(9);
+  AdamwSettings s{static_cast<float>(call.number(5)), static_cast<float>(beta1), static_cast<float>(beta2),
+                  static_cast<float>(call.number(8)), static_cast<float>(1 - std::pow(beta1, step)),
+                  static_cast<float>(1 - std::pow(beta2, step)), static_cast<float>(call.number(10))};
+  std::vector<AdamwParam> params;
+  for (size_t i = 0; i < count; i++)
+    params.push_back({arrays[0][i], arrays[1][i], arrays[2][i], arrays[3][i], sizes[0][i], static_cast<float>(decays[i])});
+  kernels().adamw(params.data(), static_cast<int>(count), s);
+}
+
+/// tensors[] → √Σ x²
+void global_norm(Call& call) {
+  std::vector<size_t> sizes;
+  auto arrays = call.float_arrays(0, sizes);
+  double sum = kernels().sumOfSquares(arrays.data(), sizes.data(), static_cast<int>(arrays.size()));
+  napi_create_double(call.env, std::sqrt(sum), &call.result);
+}
+
+/// logits, uniforms, ids, logProbs, rows, vocab, temperature, topK (0: off), topP (1: off)
+void sample(Call& call) {
+  int rows = call.size(4), vocab = call.size(5);
+  double topP = call.number(8);
+  if (!(topP > 0 && topP <= 1)) call.range_problem("topP must be in (0, 1], got " + std::to_string(topP));
+  if (vocab < 1 && rows > 0) call.range_problem("no tokens to choose from");
+  kernels().sample(call.floats(0, area(rows, vocab)), call.floats(1, rows), call.ints(2, rows), call.floats(3, rows), rows,
+                   vocab, {temperature_at(call, 6), call.size(7), static_cast<float>(topP)});
+}
+
+}  // namespace
+
+void define_fused(napi_env env, napi_value exports) {
+  define(env, exports, "linear", linear);
+  define(env, exports, "linearGrad", linear_grad);
+  define(env, exports, "layerNorm", layer_norm);
+  define(env, exports, "layerNormGrad", layer_norm_grad);
+  define(env, exports, "rmsNorm", rms_norm);
+  define(env, exports, "rmsNormGrad", rms_norm_grad);
+  define(env, exports, "attention", attention);
+  define(env, exports, "attentionGrad", attention_grad);
+  define(env, exports, "rope", rope);
+  define(env, exports, "swiglu", swiglu);
+  define(env, exports, "swigluGrad", swiglu_grad);
+  define(env, exports, "embed", embed);
+  define(env, exports, "scatterAdd", scatter_add);
+  define(env, exports, "tokenLogProbs", token_log_probs);
+  define(env, exports, "tokenLogProbsGrad", token_log_probs_grad);
+  define(env, exports, "linearTokenLogProbs", linear_token_log_probs);
+  define(env, exports, "linearTokenLogProbsGrad", linear_token_log_probs_grad);
+  define(env, exports, "adamw", adamw);
+  define(env, exports, "globalNorm", global_norm);
+  define(env, exports, "sample", sample);
+}
+
+}  // namespace rlhf

@@ -1,0 +1,159 @@
+// Bindings of the plain kernels: products, elementwise, reductions, softmax.
+#include "call.h"
+#include "ops.h"
+
+namespace rlhf {
+namespace {
+
+/// Sizes of a walk: dims at argument i, the steps of a and b after it. Returns how far each array is read.
+struct Extents {
+  size_t out, a, b;
+};
+Walk walk_at(Call& call, size_t i, Extents& extents) {
+  auto dims = call.integers(i), a = call.integers(i + 1), b = call.integers(i + 2);
+  if (dims.empty() || dims.size() > Walk::kMaxRank || a.size() != dims.size() || b.size() != dims.size())
+    call.range_problem("a walk needs 1 to 8 dimensions with as many steps");
+  Walk walk{};
+  walk.rank = static_cast<int>(dims.size());
+  extents = {1, 1, 1};
+  for (int d = 0; d < walk.rank; d++) {
+    if (dims[d] < 0 || a[d] < 0 || b[d] < 0 || dims[d] > INT32_MAX || a[d] > INT32_MAX || b[d] > INT32_MAX)
+      call.range_problem("dimensions and steps must not be negative");
+    walk.dims[d] = dims[d];
+    walk.a[d] = a[d];
+    walk.b[d] = b[d];
+    extents.out *= dims[d];
+    extents.a += (dims[d] - 1) * a[d];
+    extents.b += (dims[d] - 1) * b[d];
+    if (extents.out > (size_t(1) << 40)) call.range_problem("too many elements");
+  }
+  int last = walk.rank - 1;
+  if (a[last] > 1 || b[last] > 1) call.range_problem("the last steps must be 0 or 1");
+  if (extents.out == 0) extents = {0, 0, 0};
+  return walk;
+}
+
+void unary(Call& call) {  // op, x, y, size, p0, p1
+  size_t size = call.size(3);
+  kernels().unary(call.choice(0, unary_op::count), call.floats(1, size), call.floats(2, size), size,
+                  static_cast<float>(call.number(4)), static_cast<float>(call.number(5)));
+}
+
+void binary(Call& call) {  // op, a, b, y, dims, stepsA, stepsB
+  Extents n;
+  Walk walk = walk_at(call, 4, n);
+  int op = call.choice(0, binary_op::count);
+  float *a = call.floats(1, n.a), *b = call.floats(2, n.b), *y = call.floats(3, n.out);
+  if (n.out) kernels().binary(op, a, b, y, walk);
+}
+
+void binary_int(Call& call) {
+  Extents n;
+  Walk walk = walk_at(call, 4, n);
+  int op = call.choice(0, binary_op::count);
+  int32_t *a = call.ints(1, n.a), *b = call.ints(2, n.b), *y = call.ints(3, n.out);
+  if (n.out) kernels().binaryInt(op, a, b, y, walk);
+}
+
+void compare(Call& call) {
+  Extents n;
+  Walk walk = walk_at(call, 4, n);
+  int op = call.choice(0, comparison::count);
+  float *a = call.floats(1, n.a), *b = call.floats(2, n.b);
+  uint8_t* y = call.bytes(3, n.out);
+  if (n.out) kernels().compare(op, a, b, y, walk);
+}
+
+void compare_int(Call& call) {
+  Extents n;
+  Walk walk = walk_at(call, 4, n);
+  int op = call.choice(0, comparison::count);
+  int32_t *a = call.ints(1, n.a), *b = call.ints(2, n.b);
+  uint8_t* y = call.bytes(3, n.out);
+  if (n.out) kernels().compareInt(op, a, b, y, walk);
+}
+
+void compare_bool(Call& call) {
+  Extents n;
+  Walk walk = walk_at(call, 4, n);
+  int op = call.choice(0, comparison::count);
+  uint8_t *a = call.bytes(1, n.a), *b = call.bytes(2, n.b), *y = call.bytes(3, n.out);
+  if (n.out) kernels().compareBool(op, a, b, y, walk);
+}
+
+void select(Call& call) {  // condition, yes, no, y, size
+  size_t size = call.size(4);
+  kernels().select(call.bytes(0, size), call.floats(1, size), call.floats(2, size), call.floats(3, size), size);
+}
+
+size_t product_of(Call& call, std::initializer_list<size_t> sizes) {
+  size_t total = 1;
+  for (size_t s : sizes) {
+    total *= s;
+    if (total > (size_t(1) << 40)) call.range_problem("too many elements");
+  }
+  return total;
+}
+
+void reduce(Call& call) {  // kind, x, y, outer, reduced, inner, scale
+  size_t outer = call.size(3), reduced = call.size(4), inner = call.size(5);
+  float *x = call.floats(1, product_of(call, {outer, reduced, inner})), *y = call.floats(2, product_of(call, {outer, inner}));
+  int kind = call.choice(0, 4);
+  if (outer && inner) kernels().reduce(static_cast<Reduction>(kind), x, y, outer, reduced, inner, static_cast<float>(call.number(6)));
+}
+
+void cumulate(Call& call) {  // x, y, rows, columns, exclusive, reverse
+  size_t rows = call.size(2), columns = call.size(3), size = product_of(call, {rows, columns});
+  kernels().cumulate(call.floats(0, size), call.floats(1, size), rows, columns, call.flag(4), call.flag(5));
+}
+
+void softmax(Call& call) {  // x, y, rows, columns, log
+  size_t rows = call.size(2), columns = call.size(3), size = product_of(call, {rows, columns});
+  float *x = call.floats(0, size), *y = call.floats(1, size);
+  if (size) kernels().softmax(x, y, rows, columns, call.flag(4));
+}
+
+/// a, b, c, m, n, k, transposeA, transposeB, offsetsA, offsetsB: one product for every pair of offsets.
+void multiply(Call& call) {
+  Product p{};
+  p.m = call.size(3);
+  p.n = call.size(4);
+  p.k = call.size(5);
+  p.transposeA = call.flag(6);
+  p.transposeB = call.flag(7);
+  p.strideA = p.transposeA ? p.m : p.k;
+  p.strideB = p.transposeB ? p.k : p.n;
+  p.strideC = p.n;
+  auto offsetsA = call.integers(8), offsetsB = call.integers(9);
+  if (offsetsA.size() != offsetsB.size()) call.range_problem("as many offsets for a as for b");
+  size_t sizeA = product_of(call, {size_t(p.m), size_t(p.k)}), sizeB = product_of(call, {size_t(p.k), size_t(p.n)});
+  size_t sizeC = product_of(call, {size_t(p.m), size_t(p.n)}), lengthA = 0, lengthB = 0;
+  for (size_t i = 0; i < offsetsA.size(); i++) {
+    if (offsetsA[i] < 0 || offsetsB[i] < 0) call.range_problem("offsets must not be negative");
+    lengthA = std::max(lengthA, offsetsA[i] + sizeA);
+    lengthB = std::max(lengthB, offsetsB[i] + sizeB);
+  }
+  p.a = call.floats(0, lengthA);
+  p.b = call.floats(1, lengthB);
+  p.c = call.floats(2, product_of(call, {sizeC, offsetsA.size()}));
+  if (sizeC && !offsetsA.empty())
+    kernels().productBatch(p, static_cast<int>(offsetsA.size()), offsetsA.data(), offsetsB.data(), sizeC);
+}
+
+}  // namespace
+
+void define_plain(napi_env env, napi_value exports) {
+  define(env, exports, "unary", unary);
+  define(env, exports, "binary", binary);
+  define(env, exports, "binaryInt", binary_int);
+  define(env, exports, "compare", compare);
+  define(env, exports, "compareInt", compare_int);
+  define(env, exports, "compareBool", compare_bool);
+  define(env, exports, "select", select);
+  define(env, exports, "reduce", reduce);
+  define(env, exports, "cumulate", cumulate);
+  define(env, exports, "softmax", softmax);
+  define(env, exports, "multiply", multiply);
+}
+
+}  // namespace rlhf

@@ -1,0 +1,3 @@
+#include "kernels.inc"
+
+RLHF_KERNEL_TABLE(kAvx512Kernels, "avx512")

@@ -1,0 +1,137 @@
+// The kernels that every instruction set provides. One table per instruction set; the addon picks one at start.
+// All matrices are row-major float32. Sizes were validated by the caller; reductions have an order that depends on
+// the shapes alone, so results do not change with the number of threads.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace rlhf {
+
+/// c = a·b (+ bias), [m, k]·[k, n]; then out = activation(c) + residual. With `transposeA`, a is stored [k, m];
+/// with `transposeB`, b is stored [n, k]. Without activation `out` stays null and the residual is added to c.
+struct Product {
+  int m, n, k;
+  const float* a;
+  int strideA;
+  bool transposeA;
+  const float* b;
+  int strideB;
+  bool transposeB;
+  float* c;
+  int strideC;
+  bool accumulate = false;
+  const float* bias = nullptr;
+  int activation = 0;
+  float* out = nullptr;
+  const float* residual = nullptr;
+};
+
+/// q|k|v of a batch of sequences in one matrix [batch, time, (heads + 2·kvHeads)·headDim]. Row t of a sequence sees
+/// the keys [first[t], last[t]).
+struct AttentionShape {
+  int batch, time, heads, kvHeads, headDim;
+  const int32_t* first;
+  const int32_t* last;
+};
+
+/// A walk over a block of memory: `dims` outermost first, with the element strides of up to three arrays.
+struct Walk {
+  static constexpr int kMaxRank = 8;
+  int rank;
+  int64_t dims[kMaxRank];
+  int64_t a[kMaxRank];
+  int64_t b[kMaxRank];
+};
+
+struct AdamwSettings {
+  float learningRate, beta1, beta2, epsilon;
+  float correction1, correction2;  // 1 − β₁ᵗ, 1 − β₂ᵗ
+  float gradScale;
+};
+struct AdamwParam {
+  float* param;
+  const float* grad;
+  float* first;
+  float* second;
+  size_t size;
+  float weightDecay;
+};
+
+struct SampleSettings {
+  float temperature;
+  int topK;
+  float topP;
+};
+
+enum class Reduction : int { sum, max, min, prod };
+
+struct Kernels {
+  const char* name;
+
+  void (*product)(const Product&);
+  void (*productBatch)(const Product& first, int count, const int64_t* offsetsA, const int64_t* offsetsB, int64_t stepC);
+  void (*activationGrad)(int activation, const float* dy, const float* pre, float* dpre, size_t size);
+  void (*columnSums)(const float* x, float* sums, size_t rows, size_t columns);
+
+  void (*unary)(int op, const float* x, float* y, size_t size, float p0, float p1);
+  void (*binary)(int op, const float* a, const float* b, float* y, const Walk&);
+  void (*binaryInt)(int op, const int32_t* a, const int32_t* b, int32_t* y, const Walk&);
+  void (*compare)(int op, const float* a, const float* b, uint8_t* y, const Walk&);
+  void (*compareInt)(int op, const int32_t* a, const int32_t* b, uint8_t* y, const Walk&);
+  void (*compareBool)(int op, const uint8_t* a, const uint8_t* b, uint8_t* y, const Walk&);
+  void (*select)(const uint8_t* condition, const float* yes, const float* no, float* y, size_t size);
+  void (*reduce)(Reduction, const float* x, float* y, size_t outer, size_t reduced, size_t inner, float scale);
+  void (*cumulate)(const float* x, float* y, size_t rows, size_t columns, bool exclusive, bool reverse);
+  void (*softmax)(const float* x, float* y, size_t rows, size_t columns, bool log);
+
+  void (*layerNorm)(const float* x, const float* gain, const float* bias, float* y, float* stats, int rows, int width,
+                    float epsilon);
+  void (*layerNormGrad)(const float* dy, const float* x, const float* gain, const float* stats, float* dx, float* dgain,
+                        float* dbias, int rows, int width);
+  void (*rmsNorm)(const float* x, const float* gain, float* y, float* stats, int rows, int width, float epsilon);
+  void (*rmsNormGrad)(const float* dy, const float* x, const float* gain, const float* stats, float* dx, float* dgain,
+                      int rows, int width);
+
+  void (*attention)(const AttentionShape&, const float* qkv, float* y, float* logSumExp);
+  void (*attentionGrad)(const AttentionShape&, const float* dy, const float* qkv, const float* y,
+                        const float* logSumExp, float* dqkv);
+  void (*rope)(const float* qkv, const int32_t* positions, float* y, int rows, int heads, int kvHeads, int headDim,
+               float theta, bool inverse);
+  void (*swiglu)(const float* x, float* y, int rows, int width);
+  void (*swigluGrad)(const float* dy, const float* x, float* dx, int rows, int width);
+
+  void (*embed)(const float* weight, const int32_t* ids, float* y, int rows, int width);
+  void (*scatterAdd)(const float* dy, const int32_t* ids, float* dweight, int rows, int vocab, int width);
+
+  void (*tokenLogProbs)(const float* logits, const int32_t* ids, float* logProbs, float* logSumExp, float* entropy,
+                        int rows, int vocab, float temperature);
+  void (*tokenLogProbsGrad)(const float* dy, const float* logits, const int32_t* ids, const float* logSumExp,
+                            float* dlogits, int rows, int vocab, float temperature);
+
+  void (*adamw)(const AdamwParam* params, int count, const AdamwSettings&);
+  double (*sumOfSquares)(const float* const* tensors, const size_t* sizes, int count);
+
+  void (*sample)(const float* logits, const float* uniforms, int32_t* ids, float* logProbs, int rows, int vocab,
+                 const SampleSettings&);
+  void (*cachedAttention)(const struct DecodeLayer&);
+};
+
+/// One layer's share of a decoding step: row i of qkv belongs to the sequence in slots[i] at positions[i].
+/// The keys lie in blocks of positions ([slot][kvHead][position / block][headDim][block]) so that the scores of a
+/// block need no horizontal sums; the values lie plainly ([slot][kvHead][position][headDim]).
+struct DecodeLayer {
+  static constexpr int kBlock = 16;
+  int rows, heads, kvHeads, headDim, length;
+  const int32_t* slots;
+  const int32_t* positions;
+  const float* qkv;
+  float* keys;
+  float* values;
+  float* y;
+};
+
+extern const Kernels kAvx512Kernels;
+extern const Kernels kAvx2Kernels;
+extern const Kernels kPortableKernels;
+
+}  // namespace rlhf

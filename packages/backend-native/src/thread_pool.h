@@ -1,0 +1,44 @@
+// A pool of worker threads for data-parallel loops, and the scratch memory of its threads.
+#pragma once
+#include <cstddef>
+#include <type_traits>
+
+namespace rlhf {
+
+/// Sets the number of threads that later loops use, the caller included. Call it outside any loop.
+void set_thread_count(int count);
+int thread_count();
+
+using Task = void (*)(void* context, int task, int thread);
+
+/// Runs task(context, i, thread) for every i in [0, count), in any order, and returns when all are done.
+/// Which thread gets which task is not determined, so a task must never depend on its thread.
+void run_tasks(int count, Task task, void* context);
+
+/// `body(task, thread)` for every task in [0, count).
+template <class Body>
+inline void parallel(int count, Body&& body) {
+  using Function = typename std::remove_reference<Body>::type;
+  run_tasks(
+      count, [](void* context, int task, int thread) { (*static_cast<Function*>(context))(task, thread); },
+      static_cast<void*>(&body));
+}
+
+/// What a piece of scratch memory is for. Pieces that live at the same time need different slots.
+enum class Slot { packedA, packedB, panelB, scores, scoreGrads, smallA, smallB, partials, logits, hidden, decode, count };
+
+/// Memory of one slot, a piece per thread; it is kept for later calls and never shrinks below the largest use.
+struct Scratch {
+  char* base;
+  size_t stride;
+  float* of(int thread) const { return reinterpret_cast<float*>(base + stride * thread); }
+};
+
+/// Reserve outside a parallel loop: it may throw std::bad_alloc, which must not leave a worker thread.
+Scratch reserve_per_thread(Slot slot, size_t bytes);
+float* reserve_shared(Slot slot, size_t bytes);
+
+/// Gives all scratch memory back to the system.
+void release_scratch();
+
+}  // namespace rlhf
