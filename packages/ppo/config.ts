@@ -2,7 +2,7 @@ import { Count, CountOrZero, NonNegative, Positive, Share, setting } from "@rlhf
 import * as Schema from "effect/Schema";
 
 /** How the KL coefficient β moves: the two kinds of `KlController` in `@rlhf/kl`. */
-const KlControl = Schema.Union([
+export const KlControl = Schema.Union([
   Schema.TaggedStruct("Fixed", { coefficient: NonNegative }),
   Schema.TaggedStruct("Adaptive", { coefficient: Positive, target: Positive, horizon: Positive }),
 ]);

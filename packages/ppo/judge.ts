@@ -28,7 +28,9 @@ export const judge = Effect.fn("ppo.judge")(function* <
   const score = yield* Scorer;
   const { iteration, klController } = yield* Ref.get(state);
   const { tensors, oldLogProbs: logProbs } = rollout;
-  const judged = yield* banditEnv.judge(rollout, { score, missingEosPenalty: config.missingEosPenalty });
+  const judged = yield* Effect.interruptible(
+    banditEnv.judge(rollout, { score, missingEosPenalty: config.missingEosPenalty }),
+  );
   for (const value of judged.scores) {
     if (!Number.isFinite(value)) {
       return yield* new NonFiniteLoss({ stage: "ppo", step: iteration + 1, metric: "score", value });

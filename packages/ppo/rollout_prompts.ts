@@ -22,15 +22,17 @@ export const rolloutPrompts = Effect.fn("ppo.rolloutPrompts")(function* (
   const { config, specials, key, state } = yield* Learner;
   const { policy, iteration } = yield* Ref.get(state);
   const { maxNewTokens, temperature } = config;
-  const sampled = yield* rollout({
-    policy,
-    prompts,
-    maxNewTokens,
-    eos: specials.eos,
-    pad: specials.pad,
-    temperature,
-    key: fold(fold(key, "rollout"), iteration),
-  });
+  const sampled = yield* Effect.interruptible(
+    rollout({
+      policy,
+      prompts,
+      maxNewTokens,
+      eos: specials.eos,
+      pad: specials.pad,
+      temperature,
+      key: fold(fold(key, "rollout"), iteration),
+    }),
+  );
   const { logProbs, gap } = yield* scopedTensors(() => {
     const { logProbs } = inParts(sampled.tensors, config.microBatchSize, (part) => ({
       logProbs: responseLogProbs(policy, part, { temperature }).logProbs,

@@ -18,16 +18,23 @@ export interface PpoReport {
   readonly sequenceKl: Float32Array;
 }
 
-/** One PPO iteration (Ziegler et al. 2019; Ouyang et al. 2022, appendix C.4). */
-export const step = Effect.fn("ppo.step")(function* (prompts: ReadonlyArray<EncodedPrompt>) {
-  const { time, seconds } = stopwatch();
-  const rollout = yield* time("rollout", rolloutPrompts(prompts)); // tokens, mask, oldLogProbs
-  const judged = yield* time("score", judge(rollout)); // + refLogProbs, scores, rewards
-  const batch = yield* time("score", estimate(judged)); // + values, advantages, returns
-  const updates = yield* time("update", update(batch)); // epochs × minibatches
-  const klCoefficient = yield* adaptKl(judged.meanKl, prompts.length); // KL to the reference, not PPO's approxKl
-  return report(batch, { klCoefficient, ...updates }, seconds);
-}, Effect.scoped); // every tensor above is freed here
+/**
+ * One PPO iteration (Ziegler et al. 2019; Ouyang et al. 2022, appendix C.4). It can be interrupted while it samples
+ * and while it waits for scores, never with weights half updated.
+ */
+export const step = Effect.fn("ppo.step")(
+  function* (prompts: ReadonlyArray<EncodedPrompt>) {
+    const { time, seconds } = stopwatch();
+    const rollout = yield* time("rollout", rolloutPrompts(prompts)); // tokens, mask, oldLogProbs
+    const judged = yield* time("score", judge(rollout)); // + refLogProbs, scores, rewards
+    const batch = yield* time("score", estimate(judged)); // + values, advantages, returns
+    const updates = yield* time("update", update(batch)); // epochs × minibatches
+    const klCoefficient = yield* adaptKl(judged.meanKl, prompts.length); // KL to the reference, not PPO's approxKl
+    return report(batch, { klCoefficient, ...updates }, seconds);
+  },
+  Effect.scoped,
+  Effect.uninterruptible,
+); // every tensor above is freed here
 
 /** Moves the controller and counts the iteration; the result is the β that this iteration was rewarded with. */
 const adaptKl = Effect.fnUntraced(function* (kl: number, episodes: number) {

@@ -1,3 +1,8 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
+import * as NodePath from "@effect/platform-node/NodePath";
 import { type Episode, ScoreFailed } from "@rlhf/bandit-env";
 import { Progress, type ProgressEvent } from "@rlhf/core/progress";
 import { fold, key } from "@rlhf/core/random";
@@ -13,12 +18,17 @@ import {
   type ScalarModel,
 } from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";
+import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
+import * as Fiber from "effect/Fiber";
+import type * as FileSystem from "effect/FileSystem";
+import type * as Path from "effect/Path";
 import * as Stream from "effect/Stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { PpoConfig } from "./config.ts";
 import { PretrainingBatches, Reference, Scorer } from "./services.ts";
 import { disposeState, initState, type PpoState } from "./state.ts";
+import { loadState, saveState } from "./state_file.ts";
 import type { PpoReport } from "./step.ts";
 import { train } from "./train.ts";
 
@@ -104,6 +114,9 @@ const runTraining = Effect.fnUntraced(function* (config: PpoConfig, options: Run
 const silently = <A, E>(effect: Effect.Effect<A, E, Progress | RunFolder>) =>
   Effect.runPromise(effect.pipe(Effect.provide(Progress.layerSilent), Effect.provide(RunFolder.layerMemory)));
 
+const withFiles = <A, E>(effect: Effect.Effect<A, E, FileSystem.FileSystem | Path.Path>) =>
+  Effect.runPromise(effect.pipe(Effect.provide(NodeFileSystem.layer), Effect.provide(NodePath.layer)));
+
 const weights = (state: PpoState) =>
   [state.policy, state.averagedPolicy, state.critic].flatMap(({ params }) =>
     Object.values(params).map((param) => Array.from(param.dataSync())),
@@ -148,17 +161,62 @@ describe("train", () => {
     for (const value of Object.values(metrics[0]!)) expect(Number.isFinite(value)).toBe(true);
   });
 
-  it("does the same when it is stopped and resumed, controller included", async () => {
+  it("does the same when it is killed and resumed from files, controller included", async () => {
     const config = { ...base, iterations: 4, klControl: adaptiveKl({ target: 0.1, horizon: 20 }) };
     const whole = await silently(runTraining(config));
     const half = await silently(runTraining({ ...config, iterations: 2 }));
-    const rest = await silently(runTraining(config, { state: half.state }));
+    const folder = await mkdtemp(join(tmpdir(), "ppo-"));
+    const state = await withFiles(
+      Effect.gen(function* () {
+        yield* saveState(folder, half.state);
+        yield* saveState(folder, half.state);
+        return yield* loadState(folder, initState({ policy, rewardModel, config }));
+      }),
+    );
+    await rm(folder, { recursive: true });
+    disposeState(half.state);
+    const rest = await silently(runTraining(config, { state }));
     expect([...half.metrics, ...rest.metrics].map(timeless)).toEqual(whole.metrics.map(timeless));
     expect(weights(rest.state)).toEqual(weights(whole.state));
     expect(rest.state.klController.coefficient).not.toBe(0.15);
     expect(rest.state.iteration).toBe(4);
     disposeState(whole.state);
     disposeState(rest.state);
+  });
+
+  it("says what is missing or does not fit when it cannot resume", async () => {
+    const state = initState({ policy, rewardModel, config: base });
+    const folder = await mkdtemp(join(tmpdir(), "ppo-"));
+    const missing = await withFiles(Effect.flip(loadState(folder, state)));
+    expect(missing._tag).toBe("CheckpointNotFound");
+    await withFiles(saveState(folder, state));
+    disposeState(state);
+    const larger = initModel({ ...shape, width: 20 }, root);
+    const other = initState({ policy: larger, rewardModel, config: base });
+    const error = await withFiles(Effect.flip(loadState(folder, other)));
+    expect(error.message).toContain("a tensor of shape [12,20] is required, found [12,16]");
+    await rm(folder, { recursive: true });
+    disposeState(other);
+    disposeModel(larger);
+  });
+
+  it("can be interrupted while it waits for scores, weights untouched", async () => {
+    const state = initState({ policy, rewardModel, config: base });
+    const before = weights(state);
+    const tensors = tf.memory().numTensors;
+    const exit = await silently(
+      Effect.gen(function* () {
+        const asked = yield* Deferred.make<void>();
+        const score = () => Effect.andThen(Deferred.succeed(asked, undefined), Effect.never);
+        const fiber = yield* Effect.forkChild(runTraining(base, { state, score }));
+        yield* Deferred.await(asked);
+        return yield* Fiber.interrupt(fiber).pipe(Effect.andThen(Fiber.await(fiber)));
+      }),
+    );
+    expect(exit._tag).toBe("Failure");
+    expect(tf.memory().numTensors).toBe(tensors);
+    expect(weights(state)).toEqual(before);
+    disposeState(state);
   });
 
   it("holds pretraining text with ptx", async () => {
