@@ -13,6 +13,18 @@ export function dropout<T extends tf.Tensor>(x: T, { rate, key }: Dropout): T {
     throw new RangeError(`Cannot apply dropout: rate must lie in [0, 1), got ${rate}`);
   }
   if (rate === 0) return x;
-  const kept = uniforms(key, x.size).map((u) => (u < rate ? 0 : 1 / (1 - rate)));
-  return tf.mul(x, tf.tensor(kept, x.shape, "float32"));
+  return tf.mul(x, tf.tensor(keepMask(x.size, rate, key), x.shape, "float32"));
+}
+
+/** 0 or 1/(1 − rate). A uniform number has 24 random bits: it decides over two entries, the rate being rounded to 12. */
+function keepMask(size: number, rate: number, key: Key): Float32Array {
+  const draws = uniforms(key, Math.ceil(size / 2));
+  const dropped = Math.round(rate * 4096);
+  const scale = 4096 / (4096 - dropped);
+  const mask = new Float32Array(size);
+  for (let i = 0; i < size; i++) {
+    const bits = draws[i >>> 1]! * 2 ** 24;
+    mask[i] = ((i & 1) === 0 ? bits >>> 12 : bits & 4095) < dropped ? 0 : scale;
+  }
+  return mask;
 }

@@ -4,6 +4,7 @@ import { valueAndGrads } from "@rlhf/tensor/value_and_grads";
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { toSequences } from "./batch.ts";
+import { dropout } from "./dropout.ts";
 import { hiddenStates } from "./hidden_states.ts";
 import { initModel } from "./init.ts";
 import { nextTokenLogProbs } from "./log_probs.ts";
@@ -155,4 +156,11 @@ it("refuses rows longer than the context and tensors that disagree", () => {
   expect(() => hiddenStates(model, { ...long, segments: short.segments })).toThrow(/must share one shape/);
   tf.dispose([long, short].flatMap(({ ids, segments, positions }) => [ids, segments, positions]));
   disposeModel(model);
+});
+
+it("drops the share it is told to and keeps the mean", async () => {
+  const [size, rate] = [40_000, 0.3];
+  const kept = await take(tf.tidy(() => dropout(tf.ones([size]), { rate, key: key(1) })));
+  expect(kept.filter((value) => value === 0).length / size).toBeCloseTo(rate, 2);
+  expect(kept.reduce((sum, value) => sum + value, 0) / size).toBeCloseTo(1, 2);
 });
