@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Schema from "effect/Schema";
 import { patchWasmMatMul } from "./_wasm_mat_mul.ts";
-import "./gradients.ts";
+import { restoreGradients } from "./gradients.ts";
 
 /**
  * Where tensors are computed: `native` is C++ (`@rlhf/backend-native`), `wasm` and `cpu` come with tfjs, and
@@ -92,6 +92,7 @@ const start: Readonly<Record<BackendName, () => Promise<string>>> = {
     await attempt(remedy, async () => {
       restoreRemovedNodeFunctions();
       withoutWarnings(() => usable.require(usable.name));
+      restoreGradients();
     });
     await activate("tensorflow", remedy);
     return `TensorFlow through ${usable.name}`;

@@ -10,9 +10,19 @@ type Tensor = tf.Tensor;
 type Attributes = Record<string, any>;
 type Gradient = (dy: Tensor, saved: Tensor[], attrs: Attributes) => Record<string, () => Tensor>;
 
+const ours: tf.GradConfig[] = [];
+
 const registerOnce = (config: tf.GradConfig): void => {
-  if (tf.getGradient(config.kernelName) == null) tf.registerGradient(config);
+  if (tf.getGradient(config.kernelName) != null) return;
+  ours.push(config);
+  tf.registerGradient(config);
 };
+
+/**
+ * Registers the gradients of this file again, after the import of a package that replaces all gradients by tfjs's
+ * own, some of which fail where shapes broadcast or where a kernel is missing.
+ */
+export const restoreGradients = (): void => ours.forEach(tf.registerGradient);
 
 const register = (kernelName: string, inputsToSave: string[], outputsToSave: boolean[], gradient: Gradient) =>
   registerOnce({ kernelName, inputsToSave, outputsToSave, gradFunc: gradient as tf.GradFunc });

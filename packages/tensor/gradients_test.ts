@@ -1,9 +1,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { useBackend } from "./backend.ts";
-import { expectFiniteDifferences, randomNumbers } from "./testing/numbers.ts";
-
-beforeAll(() => useBackend("cpu"));
+import { availableBackends, expectFiniteDifferences, randomNumbers } from "./testing/numbers.ts";
 
 const input = (seed: number, ...shape: number[]) => ({ shape, values: randomNumbers(seed, shape) });
 const positive = (seed: number, ...shape: number[]) => ({
@@ -123,7 +121,8 @@ const indices = (values: number[]) => tf.tensor1d(values, "int32");
 const constants = (x: tf.Tensor) =>
   tf.addN([tf.floor(x), tf.ceil(x), tf.round(x), tf.sign(x), tf.step(x), tf.zerosLike(x), tf.onesLike(x)]);
 
-describe("gradients agree with finite differences", () => {
+describe.each(await availableBackends())("gradients agree with finite differences on %s", (backend) => {
+  beforeAll(() => useBackend(backend));
   it.each(cases)("%s", (_, f, ...inputs) =>
     expectFiniteDifferences((...xs) => tf.tidy(() => f(...xs)), inputs),
   );
@@ -131,7 +130,8 @@ describe("gradients agree with finite differences", () => {
 
 describe("ties", () => {
   const memory = { before: 0 };
-  beforeAll(() => {
+  beforeAll(async () => {
+    await useBackend("cpu");
     memory.before = tf.memory().numTensors;
   });
   afterAll(() => expect(tf.memory().numTensors).toBe(memory.before));
