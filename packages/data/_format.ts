@@ -2,6 +2,7 @@ import type { Problem } from "@rlhf/core/errors";
 import * as Result from "effect/Result";
 import * as Schema from "effect/Schema";
 import * as SchemaIssue from "effect/SchemaIssue";
+import type { Readings } from "./_read_text.ts";
 import type { JsonRow } from "./_rows.ts";
 
 /** How one kind of file writes its records. To read another kind, add its format to the reader's list. */
@@ -51,35 +52,30 @@ export const Text = Schema.String.check(
 export function decodeRows<Record>(
   rows: ReadonlyArray<JsonRow>,
   formats: ReadonlyArray<Format<Record>>,
-): { readonly values: ReadonlyArray<Record>; readonly problems: ReadonlyArray<Problem> } {
-  const format = rows
-    .map(({ value }) => formats.find((candidate) => isObject(value) && candidate.recognizes(value)))
+): Readings<Record> {
+  const objects = rows.map(({ value }) => Result.getOrUndefined(value)).filter(isObject);
+  const format = objects
+    .map((row) => formats.find((candidate) => candidate.recognizes(row)))
     .find((candidate) => candidate !== undefined);
-  const known = (format === undefined ? formats : [format]).map(({ example }) => example).join(" or ");
-  const remedy = `a row should look like ${known}`;
-  if (format === undefined) {
-    const first = rows[0]!;
-    const found = isObject(first.value)
-      ? `the fields ${Object.keys(first.value).join(", ")}`
-      : show(first.value);
-    return {
-      values: [],
-      problems: [{ where: first.where, problem: `the format is not known: found ${found}`, remedy }],
-    };
-  }
+  const decode = (row: unknown): Result.Result<ReadonlyArray<Record>, ReadonlyArray<string>> => {
+    if (!isObject(row)) return Result.fail([`expected an object, found ${show(row)}`]);
+    if (format !== undefined) return format.decode(row);
+    if (row !== objects[0]) return Result.succeed([]); // an unknown format is reported once
+    return Result.fail([`the format is not known: found the fields ${Object.keys(row).join(", ")}`]);
+  };
+  const remedy = rowRemedy(format === undefined ? formats : [format]);
   const values: Array<Record> = [];
   const problems: Array<Problem> = [];
   for (const { where, value } of rows) {
-    if (!isObject(value)) {
-      problems.push({ where, problem: `expected an object, found ${show(value)}`, remedy });
-      continue;
-    }
-    Result.match(format.decode(value), {
-      onSuccess: (records) => values.push(...records),
-      onFailure: (wrong) => problems.push(...wrong.map((problem) => ({ where, problem, remedy }))),
-    });
+    const decoded = Result.flatMap(value, decode);
+    if (Result.isSuccess(decoded)) values.push(...decoded.success);
+    else for (const problem of [decoded.failure].flat()) problems.push({ where, problem, remedy });
   }
   return { values, problems };
+}
+
+export function rowRemedy(formats: ReadonlyArray<Format<unknown>>): string {
+  return `write rows of JSON that look like ${formats.map(({ example }) => example).join(" or ")}`;
 }
 
 const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1();

@@ -1,30 +1,22 @@
-import type { Problem } from "@rlhf/core/errors";
-import type { Readings, TextFile } from "./_read_text.ts";
+import * as Result from "effect/Result";
+import type { TextFile } from "./_read_text.ts";
 
-/** One JSON value of a file and where it begins: `file:line`. */
+/** A row of a file and where it begins, `file:line`; a failure holds why it is not JSON. */
 export interface JsonRow {
   readonly where: string;
-  readonly value: unknown;
+  readonly value: Result.Result<unknown, string>;
 }
 
 /** The rows of a JSON list or of JSON lines; which of them it is shows in the first character. */
-export function readRows({ file, text }: TextFile): Readings<JsonRow> {
-  const values: Array<JsonRow> = [];
-  const problems: Array<Problem> = [];
-  for (const { line, source } of text.trimStart().startsWith("[") ? listPieces(text) : linePieces(text)) {
-    const where = `${file}:${line}`;
-    try {
-      values.push({ where, value: JSON.parse(source) });
-    } catch (error) {
-      const problem = `not JSON: ${(error as Error).message}`;
-      problems.push({
-        where,
-        problem,
-        remedy: "write one JSON object per line, or one JSON list of objects",
-      });
-    }
-  }
-  return { values, problems };
+export function readRows({ file, text }: TextFile): Array<JsonRow> {
+  const pieces = text.trimStart().startsWith("[") ? listPieces(text) : linePieces(text);
+  return pieces.map(({ line, source }) => ({
+    where: `${file}:${line}`,
+    value: Result.try({
+      try: (): unknown => JSON.parse(source),
+      catch: (error) => `not JSON: ${(error as Error).message}`,
+    }),
+  }));
 }
 
 /** A stretch of text that should be a JSON value. */

@@ -78,24 +78,25 @@ describe("readDemonstrations", () => {
     await put("4.txt", new Uint8Array([0x7b, 0x0a, 0xe9, 0x0a, 0x0a, 0xff]));
     await put("5.txt", new Uint8Array([0xff, 0xfe, 0x41, 0x00]));
     await put("6.csv", "prompt,response\na,b\n");
-    await put("7.json", lines({ question: "q", answer: "a" }));
+    await put("7.json", `${lines({ question: "q", answer: "a" }, { question: "r" })}{`);
     await put("8.gz", gzipSync("{}").subarray(0, 12));
     await put("9.json", '[{"prompt": "p", "response": "r"}');
     await put("91.json", "[]");
     await put("92.json", '[{"prompt": "p", "response": "r"},]\n[]');
     expect(await problemsOf(readDemonstrations(folder))).toEqual([
-      expect.stringMatching(/^1\.jsonl:3: not JSON: /),
       "1.jsonl:2: prompt: expected string, found 5",
       "1.jsonl:2: response: expected string, found nothing",
+      expect.stringMatching(/^1\.jsonl:3: not JSON: /),
       "1.jsonl:5: expected an object, found [1]",
-      expect.stringMatching(/^2\.json:4: not JSON: /),
       '2.json:2: output: expected text that is not empty, found ""',
+      expect.stringMatching(/^2\.json:4: not JSON: /),
       "2.json:5: expected an object, found 7",
       "3.json: the file is empty",
       "4.txt:2: expected UTF-8 text, found other bytes in 2 lines, first here",
       "5.txt: expected UTF-8 text, found UTF-16",
-      '6.csv: expected JSON rows, found "prompt,response"',
+      '6.csv: expected rows of JSON, found "prompt,response"',
       "7.json:1: the format is not known: found the fields question, answer",
+      expect.stringMatching(/^7\.json:3: not JSON: /),
       expect.stringMatching(/^8\.gz: the gzip file cannot be unpacked: /),
       expect.stringMatching(/^9\.json:1: not JSON: /),
       "91.json: the file has no rows",

@@ -9,7 +9,6 @@ import * as Effect from "effect/Effect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type LoadOptions, loadTokenizer, tokenizerFromJson } from "./load.ts";
 import { addSpecialTokens } from "./special_tokens.ts";
-import { createStreamDecoder } from "./stream_decoder.ts";
 import type { TokenizerJson } from "./tokenizer_json.ts";
 import { trainBpe } from "./train.ts";
 
@@ -65,24 +64,6 @@ describe("properties", () => {
     for (const text of texts) expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
   });
 
-  it("the streamed pieces joined = decode", () => {
-    for (const text of texts) {
-      const ids = tokenizer.encode(text);
-      const stream = createStreamDecoder(tokenizer);
-      const pieces = ids.map((id) => stream.push(id));
-      expect(pieces.join("") + stream.end()).toBe(tokenizer.decode(ids, { skipSpecial: true }));
-    }
-  });
-
-  it("any ids stream to what decode gives, incomplete characters included", () => {
-    for (let i = 0; i < 200; i++) {
-      const ids = integers(fold(key(12), i), 30, tokenizer.vocabSize - 2).map((id) => id + 2);
-      const stream = createStreamDecoder(tokenizer);
-      const streamed = Array.from(ids, (id) => stream.push(id)).join("") + stream.end();
-      expect(streamed).toBe(tokenizer.decode(ids));
-    }
-  });
-
   it("every path through the library gives the ids of the fast path", () => {
     // A normalizer that changes nothing turns the fast path off.
     const normalizer = { type: "Replace", pattern: { String: "\u{f0000}" }, content: "" };
@@ -90,14 +71,6 @@ describe("properties", () => {
     const same = texts.filter((text) => !/[\u0085\ufeff]/.test(text)); // where the library's \s differs
     for (const text of same) expect(slow.encode(text)).toEqual(tokenizer.encode(text));
   });
-});
-
-it("holds back an incomplete character", () => {
-  const ids = tokenizer.encode("aß");
-  const stream = createStreamDecoder(tokenizer);
-  expect(ids.map((id) => stream.push(id))).toEqual(["a", "", "ß"]);
-  stream.push(ids[1]!);
-  expect(stream.end()).toBe("\ufffd");
 });
 
 it("knows its special tokens", () => {
