@@ -190,7 +190,7 @@ function decodeConfig<T, E>(
             ({ path = [], message }) => ({
               where: [where, ...path.map(String)].join(": "),
               problem: message,
-              remedy: "Only GPT-2 as OpenAI published it is supported",
+              remedy: "Use a checkpoint with GPT-2's own settings",
             }),
           ),
         }),
