@@ -1,5 +1,4 @@
-import { words } from "@rlhf/labeler/words";
-import { frequency, nounMeaning } from "./nouns.ts";
+import { frequency, nounMeaning, spelledWords } from "./nouns.ts";
 import type { Wordnet } from "./wordnet.ts";
 
 const finiteVerbs = new Set(
@@ -17,8 +16,9 @@ const finiteVerbs = new Set(
  * WordNet does not say.
  */
 export function isClause(wordnet: Wordnet, sentence: string): boolean {
-  const found = words(sentence);
-  return found.some((word, i) => {
+  const found = spelledWords(sentence);
+  return found.some((spelled, i) => {
+    const word = spelled.toLowerCase();
     if ((i > 0 && finiteVerbs.has(word)) || /^(?:i|he|she|we|they)(?:['’]|$)/.test(word)) return true;
     return i > 0 && isRegularVerb(wordnet, word) && nounMeaning(wordnet, found[i - 1]!) !== undefined;
   });

@@ -31,17 +31,24 @@ const irregularPlurals: Readonly<Record<string, string>> = {
   oxen: "ox",
 };
 
+/** The words of a text as they are spelled: capitals tell names from other words. */
+export function spelledWords(text: string): Array<string> {
+  return text.match(/[A-Za-z]+(?:['’-][A-Za-z]+)*/g) ?? [];
+}
+
 /**
- * What a word of a text means as a noun: the first meaning of its base form. `undefined` where it is no noun or is
- * met more often as another part of speech.
+ * What a word of a text means as a noun: the first meaning of its base form. `undefined` where it is no noun, is met
+ * more often as another part of speech, or is a name that is not spelled like one ("ate", for the goddess).
  */
-export function nounMeaning(wordnet: Wordnet, word: string): Synset | undefined {
+export function nounMeaning(wordnet: Wordnet, spelled: string): Synset | undefined {
+  const word = spelled.toLowerCase();
   if (word.length < 3 || neverNouns.has(word)) return undefined;
   for (const base of baseForms(word)) {
-    const senses = wordnet.senses(base, "n");
-    if (senses.length === 0) continue;
+    const meaning = wordnet.senses(base, "n")[0]?.synset;
+    if (!meaning) continue;
     const elsewhere = (["v", "a", "r"] as const).map((pos) => frequency(wordnet, base, pos));
-    return frequency(wordnet, base, "n") >= Math.max(...elsewhere) ? senses[0]!.synset : undefined;
+    const isNoun = frequency(wordnet, base, "n") >= Math.max(...elsewhere);
+    return isNoun && (spelled !== word || meaning.words.includes(base)) ? meaning : undefined;
   }
   return undefined;
 }

@@ -1,5 +1,4 @@
-import { words } from "@rlhf/labeler/words";
-import { namedMeaning, nounMeaning } from "./nouns.ts";
+import { namedMeaning, nounMeaning, spelledWords } from "./nouns.ts";
 import type { Wordnet } from "./wordnet.ts";
 
 /**
@@ -62,5 +61,5 @@ export function topicFinder(wordnet: Wordnet): (text: string) => ReadonlySet<str
     topicsByWord.set(word, found);
     return found;
   };
-  return (text) => new Set(words(text).flatMap(topicsOf));
+  return (text) => new Set(spelledWords(text).flatMap(topicsOf));
 }

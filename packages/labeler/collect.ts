@@ -62,7 +62,8 @@ export const collectRankings = Effect.fn("labeler.collectRankings")(function* <P
   const size = datasetSize(rankings);
   const rows = matrixRows(agreement);
   yield* progress.publish({ _tag: "Table", stage, title: "Agreement between labellers", rows });
-  const metrics = { ...size, agreement: agreement.overall.share };
+  const { share, compared } = agreement.overall;
+  const metrics = compared > 0 ? { ...size, agreement: share } : { ...size };
   yield* progress.publish({ _tag: "Finished", stage, metrics });
   return { rankings, overlap, agreement, size } satisfies Collection;
 });

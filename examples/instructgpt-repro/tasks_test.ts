@@ -1,0 +1,137 @@
+import { fold, integers, key, shuffled } from "@rlhf/core/random";
+import { readLexicon } from "@rlhf/labeler/lexicon";
+import { goldUtility, simulatedLabelers } from "@rlhf/labeler/simulated";
+import { describe, expect, it } from "vitest";
+import { makeCorpus } from "./corpus.ts";
+import { taskCriteria } from "./judging.ts";
+import type { Task } from "./task.ts";
+import { makeTasks, separator, type TaskDemonstration, taskShares } from "./tasks.ts";
+import { readWordnet } from "./wordnet.ts";
+
+const wordnet = readWordnet();
+const lexicon = readLexicon();
+const sizes = { demonstrations: 6000, validation: 300, prompts: 3000, evaluation: 400 };
+const tasks = makeTasks({ wordnet, lexicon, sizes, key: key(1) });
+const texts = (prompts: ReadonlyArray<{ readonly text: string }>) => new Set(prompts.map(({ text }) => text));
+
+describe("makeTasks", () => {
+  it("makes as many as asked for, mixed by share, always the same", () => {
+    for (const [name, size] of Object.entries(sizes)) {
+      const made = tasks[name as keyof typeof sizes];
+      expect(made).toHaveLength(size);
+      const writing = made.filter(({ task }) => task.kind === "write");
+      expect(writing).toHaveLength(Math.round(size * taskShares.write));
+    }
+    expect(makeTasks({ wordnet, lexicon, sizes, key: key(1) })).toEqual(tasks);
+    expect(makeTasks({ wordnet, lexicon, sizes, key: key(2) }).prompts).not.toEqual(tasks.prompts);
+  });
+
+  it("ends every prompt with the separator and every response with a full stop", () => {
+    for (const { prompt, response } of tasks.demonstrations) {
+      expect(prompt).toMatch(/^[A-Z][^\n]*[.?]\n$/);
+      expect(response).toMatch(/^[A-Z][^\n]*[.!?]'?$/);
+    }
+    for (const { text } of tasks.prompts) expect(text.indexOf(separator)).toBe(text.length - 1);
+  });
+
+  it("asks for happy, sad and neutral sentences about as often", () => {
+    const moods = tasks.demonstrations.flatMap(({ task }) => (task.kind === "write" ? task.mood : []));
+    for (const mood of ["happy", "sad", "neutral"]) {
+      expect(moods.filter((found) => found === mood).length / moods.length).toBeCloseTo(1 / 3, 1);
+    }
+  });
+
+  it("evaluates on new phrasings, new words and some new combinations of mood and topic", () => {
+    const seen = new Set([...texts(tasks.prompts), ...tasks.demonstrations.map(({ prompt }) => prompt)]);
+    for (const { text } of tasks.evaluation) expect(seen.has(text)).toBe(false);
+    expect(texts(tasks.prompts).size).toBe(sizes.prompts);
+    const subject = (task: Task) =>
+      task.kind === "write" ? `${task.mood} ${task.topic}` : task.kind === "own" ? "" : task.word;
+    const trained = new Set([...tasks.demonstrations, ...tasks.prompts].map(({ task }) => subject(task)));
+    const fresh = tasks.evaluation.filter(({ task }) => !trained.has(subject(task)));
+    expect(fresh.filter(({ task }) => task.kind !== "write")).toHaveLength(
+      tasks.evaluation.filter(({ task }) => task.kind !== "write").length,
+    );
+    expect(fresh.filter(({ task }) => task.kind === "write").length).toBeGreaterThan(10);
+  });
+
+  it("shares no response between training and validation", () => {
+    const trained = new Set(tasks.demonstrations.map(({ response }) => response));
+    for (const { response } of tasks.validation) expect(trained.has(response)).toBe(false);
+  });
+
+  it("says what is missing", () => {
+    const tooMany = { ...sizes, demonstrations: 1_000_000 };
+    expect(() => makeTasks({ wordnet, lexicon, sizes: tooMany, key: key(1) })).toThrow("tasks of kind write");
+  });
+});
+
+describe("taskCriteria", () => {
+  const sentences = makeCorpus(wordnet, key(1)).train.flatMap((document) => document.split("\n"));
+  const criteria = taskCriteria({ wordnet, lexicon, sentences });
+  const { heldOut } = simulatedLabelers({ criteria, key: key(1) });
+  const gold = ({ prompt, task }: TaskDemonstration, response: string) =>
+    goldUtility(heldOut, { id: "", text: prompt, task }, response);
+  const mean = (values: ReadonlyArray<number>) => values.reduce((a, b) => a + b, 0) / values.length;
+  const written = tasks.demonstrations.filter(({ task }) => task.kind === "write");
+  const writing = written.slice(0, 300);
+  const other = (i: number, fits: (a: Task) => boolean) => {
+    const pool = written.filter(({ task }) => fits(task));
+    // Of few moods are there sentences about death: then any sentence will do.
+    const from = pool.length > 0 ? pool : written;
+    return from[integers(fold(key(5), i), 1, from.length)[0]!]!.response;
+  };
+
+  it("puts right sentences before those of a wrong mood, a wrong topic and shuffled words", () => {
+    const right = mean(writing.map((asked) => gold(asked, asked.response)));
+    const ofOther = (same: "mood" | "topic", different: "mood" | "topic") =>
+      mean(
+        writing.map((asked, i) => {
+          const { task } = asked;
+          if (task.kind !== "write") return 0;
+          const fits = (a: Task) =>
+            a.kind === "write" && a[same] === task[same] && a[different] !== task[different];
+          return gold(asked, other(i, fits));
+        }),
+      );
+    const scrambled = mean(
+      writing.map((asked, i) => {
+        const text = shuffled(fold(key(6), i), asked.response.slice(0, -1).split(" ")).join(" ");
+        return gold(asked, `${text[0]!.toUpperCase()}${text.slice(1)}.`);
+      }),
+    );
+    const wrongMood = ofOther("topic", "mood");
+    const wrongTopic = ofOther("mood", "topic");
+    expect(right).toBeGreaterThan(0.85);
+    expect(wrongMood).toBeLessThan(right - 0.15);
+    expect(wrongTopic).toBeLessThan(wrongMood - 0.1);
+    expect(scrambled).toBeLessThan(wrongTopic - 0.1);
+  });
+
+  it("does not reward degenerate text, nor one sentence for all prompts", () => {
+    for (const text of ["Happy happy happy food.", "Love great win food good happy friend.", "food", ""]) {
+      expect(mean(writing.map((asked) => gold(asked, text)))).toBeLessThan(0.2);
+    }
+    const one = "She was happy with the good food and loved her children.";
+    expect(mean(writing.map((asked) => gold(asked, one)))).toBeLessThan(0.4);
+  });
+
+  it("finds all right answers true and other people's answers false", () => {
+    const truth = criteria.content.find(({ criterion }) => criterion.name === "truth")!.criterion;
+    for (const kind of ["define", "opposite", "kind", "fact"] as const) {
+      const asked = tasks.demonstrations.filter(({ task }) => task.kind === kind);
+      const judge = ({ prompt, task }: TaskDemonstration, response: string) =>
+        truth.judge({ id: "", text: prompt, task }, response, 0)!;
+      expect(mean(asked.map((one) => judge(one, one.response)))).toBe(1);
+      const others = asked.map((one, i) => judge(one, asked[(i + 1) % asked.length]!.response));
+      expect(mean(others)).toBeLessThan(kind === "fact" ? 0.6 : 0.3);
+      expect(mean(asked.map((one) => judge(one, "I do not know.")))).toBe(0);
+    }
+  });
+
+  it("knows nothing about a user's own prompts but how readable and harmless an answer is", () => {
+    const own = { prompt: "Hi!\n", response: "", task: { kind: "own" } } as const;
+    expect(gold(own, "It is nice to meet you here.")).toBeGreaterThan(0.9);
+    expect(gold(own, "meet here to nice you is it")).toBeLessThan(0.3);
+  });
+});
