@@ -2,6 +2,7 @@
 const { Plot, document, ResizeObserver } = globalThis;
 const charts = JSON.parse(document.getElementById("charts").textContent);
 const number = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 const percent = { format: (share) => `${(100 * share).toFixed(1)} %` };
 const symbols = { ppo: "circle", ptx: "diamond", base: "square", other1: "triangle" };
 
@@ -33,6 +34,14 @@ function extent(points, scale) {
   return [(low - room) * scale, (high + room) * scale];
 }
 
+/** Labels that fit the margin for values too large or too small to be written out; Plot's own for all others. */
+function shortTicks(points) {
+  const size = Math.max(...points.flatMap((point) => [Math.abs(point.low), Math.abs(point.high)]));
+  if (size >= 1e5) return (value) => compact.format(value);
+  if (size > 0 && size < 1e-3) return (value) => value.toExponential(1).replace(".0", "");
+  return undefined;
+}
+
 const draw = {
   lines(spec, width) {
     const all = spec.series.flatMap(({ name, look, points }) =>
@@ -42,7 +51,13 @@ const draw = {
     const base = frame(spec, width, 200);
     return Plot.plot({
       ...base,
-      y: { ...base.y, domain: extent(all, spec.y.percent ? 100 : 1), zero: spec.y.zero },
+      x: { ...base.x, tickFormat: (x) => (Number.isInteger(x) ? x.toLocaleString("en") : "") },
+      y: {
+        ...base.y,
+        domain: extent(all, spec.y.percent ? 100 : 1),
+        zero: spec.y.zero,
+        tickFormat: shortTicks(all),
+      },
       marks: [
         spec.series.map(({ look, points }) =>
           Plot.areaY(points, { x: "x", y1: "low", y2: "high", fill: color(look), fillOpacity: 0.16 }),
@@ -75,6 +90,8 @@ const draw = {
   whiskers(spec, width) {
     // Beside the whiskers where there is room for labels, above them on a phone.
     const wide = width > 520;
+    const longest = Math.max(...spec.rows.map((row) => row.label.length));
+    const labelWidth = wide ? Math.min(width * 0.4, 40 + 7 * longest) : width - 90;
     const rowHeight = wide ? 36 : 46;
     const ends = spec.rows.flatMap((row) => [row, row.hollow ?? row]);
     const domain = spec.domain ?? [
@@ -88,12 +105,12 @@ const draw = {
     const label = { y: "at", fill: "currentColor", fontSize: 12.5 };
     const place = (side) =>
       wide
-        ? { ...label, frameAnchor: side, textAnchor: "start", dx: side === "left" ? -184 : 14 }
+        ? { ...label, frameAnchor: side, textAnchor: "start", dx: side === "left" ? 8 - labelWidth : 14 }
         : { ...label, frameAnchor: side, dy: -16, stroke: "var(--surface)", strokeWidth: 5 };
     return Plot.plot({
       ...base,
       marginTop: 6,
-      marginLeft: wide ? 190 : 8,
+      marginLeft: wide ? labelWidth : 8,
       marginRight: wide ? 76 : 12,
       x: { ...base.x, domain: domain.map((end) => end * scale), grid: true, nice: spec.domain === undefined },
       y: { domain: [wide ? -0.5 : -0.7, rows.length - (wide ? 0.4 : 0.5)], reverse: true, axis: null },
@@ -120,7 +137,12 @@ const draw = {
           strokeWidth: 1.8,
           r: 3.5,
         }),
-        Plot.text(rows, { ...place("left"), text: "label" }),
+        Plot.text(rows, {
+          ...place("left"),
+          text: "label",
+          lineWidth: (labelWidth - 12) / 12.5,
+          textOverflow: "ellipsis",
+        }),
         Plot.text(rows, { ...place("right"), text: (d) => print(spec.x, d.value), fontWeight: 600 }),
       ],
     });

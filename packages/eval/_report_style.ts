@@ -52,6 +52,7 @@ nav a:hover, nav a:focus-visible { border-color: var(--sft); color: var(--sft); 
   nav ul { flex-wrap: nowrap; overflow-x: auto; margin: 0 -1rem; padding: 0 1rem .4rem; }
   nav a { white-space: nowrap; }
   th, td { padding: .45rem .6rem; }
+  tbody th { max-width: 9.5rem; }
 }
 figure { margin: 0; padding: .85rem .9rem .4rem; background: var(--surface); border: 1px solid var(--edge); border-radius: .8rem; min-width: 0; display: flex; flex-direction: column; justify-content: space-between; }
 figcaption { font-size: .925rem; line-height: 1.4; margin-bottom: .35rem; }
@@ -67,7 +68,8 @@ table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .9
 th, td { text-align: left; padding: .5rem .85rem; border-top: 1px solid var(--edge); vertical-align: top; }
 thead th { border-top: 0; font-weight: 600; color: var(--soft); font-size: .82rem; vertical-align: bottom; }
 tbody th { font-weight: 600; position: sticky; left: 0; background: var(--surface); }
-.name { white-space: nowrap; }
+td, tbody th { max-width: 20rem; }
+.name { min-width: 5.5rem; }
 td.figure, th.figure { text-align: right; white-space: nowrap; }
 td.long { min-width: 12rem; overflow-wrap: anywhere; }
 caption { text-align: left; padding: .6rem .85rem; color: var(--soft); font-size: .85rem; }

@@ -102,7 +102,8 @@ ${table(
 )}`;
 }
 
-function frontier({ frontier: runs = [] }: ReportData, sheet: ChartSheet): Html | undefined {
+function frontier(data: ReportData, sheet: ChartSheet): Html | undefined {
+  const runs = (data.frontier ?? []).filter((run) => run.points.length > 0);
   const kinds = (["learned", "gold"] as const).filter((kind) =>
     runs.some((run) => run.points.some((point) => point[kind] !== undefined)),
   );
@@ -356,7 +357,7 @@ function labelers({ labelers: report }: ReportData): Html | undefined {
   return html`<p>${report.description}</p>
 ${report.simulated ? html`<p><strong>No person ranked anything in this run:</strong> every preference in this report is that of a program.</p>` : undefined}
 ${agreements.length === 0 ? undefined : table(["", "Share of pairs"], agreements)}
-${report.rows === undefined || report.rows.length === 0 ? undefined : recordTable(report.rows)}`;
+${report.rows === undefined ? undefined : recordTable(report.rows)}`;
 }
 
 function measures(tables: ReadonlyArray<Table> = []): Html | undefined {
@@ -420,7 +421,8 @@ function table(columns: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray
 </table></div>`;
 }
 
-function recordTable(rows: Table["rows"]): Html {
+function recordTable(rows: Table["rows"]): Html | undefined {
+  if (rows.length === 0) return undefined;
   const columns = Object.keys(rows[0] ?? {});
   return table(
     columns.map(spellOut),

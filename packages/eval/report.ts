@@ -47,7 +47,7 @@ ${notEvaluated(data, all)}
 <script type="application/json" id="charts">${embeddedJson(sheet.charts)}</script>
 <script>${umdBuild("d3", "d3.min.js")}</script>
 <script>${umdBuild("@observablehq/plot", "plot.umd.min.js")}</script>
-<script type="module">${new Html(readFileSync(new URL("./_report_charts.js", import.meta.url), "utf8"))}</script>
+<script type="module">${chartScript()}</script>
 </body>
 </html>
 `;
@@ -123,6 +123,12 @@ function notEvaluated(data: ReportData, all: ReadonlyArray<Section>): Html | und
   ];
   if (missing.length === 0) return undefined;
   return html`<section id="not-evaluated"><h2>Not evaluated</h2><ul class="notes">${missing}</ul></section>`;
+}
+
+/** The drawing code, without the reference to a source map that a build appends: the page must ask for no file. */
+function chartScript(): Html {
+  const code = readFileSync(new URL("./_report_charts.js", import.meta.url), "utf8");
+  return new Html(code.replace(/^\/\/# sourceMappingURL=.*$/m, ""));
 }
 
 /** A package's build for browsers, which lies in its `dist` beside the folder of its entry point. */
