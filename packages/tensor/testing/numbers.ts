@@ -1,7 +1,7 @@
 /** What the tests of this package share: random tensors, comparison, finite differences, the backends at hand. */
+import assert from "node:assert/strict";
 import { key, normals } from "@rlhf/core/random";
 import * as tf from "@tensorflow/tfjs-core";
-import { expect } from "vitest";
 import { type BackendName, useBackend } from "../backend.ts";
 
 /** Every backend that starts on this machine; `cpu` is the reference and comes first. */
@@ -23,7 +23,7 @@ export const randomNumbers = (seed: number, shape: ReadonlyArray<number>, scale 
 
 /** Largest difference, relative to the largest expected number (or 1 where that is smaller). */
 export const difference = (actual: ArrayLike<number>, expected: ArrayLike<number>): number => {
-  expect(actual.length).toBe(expected.length);
+  assert.equal(actual.length, expected.length);
   let scale = 1;
   let worst = 0;
   for (let i = 0; i < expected.length; i++) {
@@ -69,8 +69,8 @@ export const expectFiniteDifferences = async (
       numeric[i] = ((await shifted(step)) - (await shifted(-step))) / (2 * step);
     }
     const error = difference(await gradient.data(), numeric);
-    expect(error, `gradient by input ${index}`).toBeLessThan(tolerance);
+    assert(error < tolerance, `The gradient by input ${index} is off by ${error}, more than ${tolerance}`);
   }
   tf.dispose([tensors, dy, gradients]);
-  expect(tf.memory().numTensors).toBe(before);
+  assert.equal(tf.memory().numTensors, before, "tensors must not be left behind");
 };
