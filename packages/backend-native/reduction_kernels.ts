@@ -5,6 +5,8 @@ import { permuted } from "./layout_kernels.ts";
 
 interface ReductionAttributes {
   readonly axis?: number | ReadonlyArray<number> | null;
+  /** What tfjs calls the axes of a maximum. */
+  readonly reductionIndices?: number | ReadonlyArray<number> | null;
   readonly keepDims?: boolean;
 }
 
@@ -41,10 +43,10 @@ const reductionKernel = (kind: number, mean: boolean): NativeKernel =>
   kernel<ReductionAttributes>(({ op, inputs, attrs, backend }) => {
     const x = inputs.x!;
     if (x.dtype !== "float32") return undefined;
-    const axes = axesOf(attrs.axis, x.shape.length);
+    const axes = axesOf(attrs.reductionIndices ?? attrs.axis, x.shape.length);
+    // The extremum of nothing is the stock kernel's business.
+    if (kind !== 0 && x.shape.some((dim, axis) => dim === 0 && axes.has(axis))) return undefined;
     const { values, outer, reduced, inner, release } = grouped(backend, op, x, axes);
-    // An empty extremum is the stock kernel's business.
-    if (reduced === 0 && kind !== 0) return undefined;
     const shape = x.shape.flatMap((dim, axis) => (axes.has(axis) ? (attrs.keepDims ? [1] : []) : [dim]));
     const { info, array } = backend.floatOutput(shape);
     backend.addon.reduce(kind, values, array, outer, reduced, inner, mean && reduced > 0 ? 1 / reduced : 1);
