@@ -1,15 +1,15 @@
 import { fold, key } from "@rlhf/core/random";
+import { padRight } from "@rlhf/data";
 import { useBackend } from "@rlhf/tensor/backend";
-import { initModel, initScalarModel, nextTokenLogProbs, tokenValues } from "@rlhf/transformer";
+import { initModel, initScalarModel, nextTokenLogProbs, tokenValues, toSequences } from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type Episode, truncateAtEos } from "./episode.ts";
-import { episodeTensors } from "./episode_tensors.ts";
 import { responseLogProbs } from "./response_log_probs.ts";
 import { responseValues } from "./response_values.ts";
+import { inParts, type Responses, responseMask, selectRows } from "./responses.ts";
 import { rollout } from "./rollout.ts";
-import { inParts, selectRows } from "./rows.ts";
 import { judge, penalizeMissingEos } from "./score.ts";
 
 const eos = 1;
@@ -22,7 +22,6 @@ const config = {
   width: 8,
   heads: 2,
 } as const;
-const layout = { pad, contextLength: config.contextLength };
 const root = key(5);
 
 const prompts = [[4], [5, 6, 7], [8, 9, 10, 11, 2], [3, 3]].map((tokens, i) => ({ id: `${i}`, tokens }));
@@ -47,18 +46,12 @@ describe("episodes", () => {
     expect(truncateAtEos([4, 5], eos)).toEqual({ tokens: [4, 5], finished: false });
   });
 
-  it("are laid out with one mask, end of sequence included", () => {
+  it("share one mask, end of sequence included", () => {
     tf.tidy(() => {
-      const { ids, segments, responseIds, contexts, mask } = episodeTensors(episodes, layout);
-      expect([ids.shape, mask.shape]).toEqual([
-        [3, 16],
-        [3, 16],
-      ]);
-      expect(tf.slice(ids, [1, 0], [1, 7]).arraySync()).toEqual([[5, 6, 7, 3, eos, pad, pad]]);
-      expect(tf.slice(segments, [1, 0], [1, 7]).arraySync()).toEqual([[1, 1, 1, 1, 1, 0, 0]]);
-      expect(tf.slice(responseIds, [1, 0], [1, 4]).arraySync()).toEqual([[3, eos, pad, pad]]);
-      expect(tf.slice(contexts, [1, 0], [1, 4]).arraySync()).toEqual([[2, 3, 0, 0]]);
+      const mask = responseMask(episodes);
+      expect(mask.shape).toEqual([3, 16]);
       expect(tf.sum(mask, 1).arraySync()).toEqual([9, 2, 1]);
+      expect(tf.slice(mask, [1, 0], [1, 3]).arraySync()).toEqual([[1, 1, 0]]);
     });
   });
 });
@@ -86,26 +79,37 @@ describe("scores", () => {
 });
 
 describe("responseLogProbs and responseValues", () => {
-  it("are those of the whole sequence at the response's tokens, gradient included", () => {
+  /** One episode to a row, padded on the right. */
+  const unpacked = () =>
+    toSequences(
+      padRight(
+        episodes.map(({ prompt, response }) => ({ tokens: [...prompt.tokens, ...response.tokens] })),
+        { padId: pad },
+      ),
+    );
+  /** The response's part of each row of `[batch, time]`. */
+  const atResponses = (x: tf.Tensor2D): Array<Array<number>> =>
+    x.arraySync().map((row, i) => {
+      const { prompt, response } = episodes[i]!;
+      return row.slice(prompt.tokens.length, prompt.tokens.length + response.tokens.length);
+    });
+  const expectRows = (actual: tf.Tensor2D, expected: ReadonlyArray<ReadonlyArray<number>>) =>
+    actual.arraySync().forEach((row, i) => {
+      row.forEach((value, t) => {
+        expect(value).toBeCloseTo(expected[i]![t] ?? 0, 5);
+      });
+    });
+
+  it("are those of each sequence on its own, gradient included", () => {
     const model = spikyModel();
     const before = tf.memory().numTensors;
     tf.tidy(() => {
-      const tensors = episodeTensors(episodes, layout);
-      const { logProbs, entropy } = responseLogProbs(model, tensors, { temperature: 0.7 });
-      const whole = nextTokenLogProbs(model, tensors, { temperature: 0.7 });
-      episodes.forEach(({ prompt, response }, row) => {
-        const [from, size] = [
-          [row, prompt.tokens.length],
-          [1, response.tokens.length],
-        ];
-        for (const [mine, theirs] of [
-          [logProbs, whole.logProbs],
-          [entropy, whole.entropy],
-        ] as const) {
-          const gap = tf.sub(tf.slice(mine, [row, 0], size), tf.slice(theirs, from, size));
-          expect(tf.max(tf.abs(gap)).dataSync()[0]).toBeLessThan(1e-5);
-        }
-      });
+      const responses = { episodes, mask: responseMask(episodes) };
+      const { logProbs, entropy } = responseLogProbs(model, responses, { temperature: 0.7 });
+      const whole = nextTokenLogProbs(model, unpacked(), { temperature: 0.7 });
+      expectRows(logProbs, atResponses(whole.logProbs));
+      expectRows(entropy, atResponses(whole.entropy));
+
       const inResponse = tf.tensor2d(
         episodes.flatMap(({ prompt, response }) => {
           const start = prompt.tokens.length;
@@ -116,9 +120,9 @@ describe("responseLogProbs and responseValues", () => {
         [3, 16],
       );
       const gradient = (loss: () => tf.Scalar) => tf.variableGrads(loss).grads;
-      const mine = gradient(() => tf.sum(responseLogProbs(model, tensors, { temperature: 0.7 }).logProbs));
+      const mine = gradient(() => tf.sum(responseLogProbs(model, responses, { temperature: 0.7 }).logProbs));
       const theirs = gradient(() =>
-        tf.sum(tf.mul(nextTokenLogProbs(model, tensors, { temperature: 0.7 }).logProbs, inResponse)),
+        tf.sum(tf.mul(nextTokenLogProbs(model, unpacked(), { temperature: 0.7 }).logProbs, inResponse)),
       );
       for (const [name, grad] of Object.entries(mine)) {
         expect(tf.max(tf.abs(tf.sub(grad, theirs[name]!))).dataSync()[0]).toBeLessThan(1e-4);
@@ -128,24 +132,17 @@ describe("responseLogProbs and responseValues", () => {
     tf.dispose(Object.values(model.params));
   });
 
-  it("do not change with the rest of the batch and its padding", () => {
-    const model = spikyModel();
-    const critic = initScalarModel(model, fold(root, "critic"));
+  it("take the value before each response token", () => {
+    const critic = initScalarModel(spikyModel(), fold(root, "critic"));
     tf.tidy(() => {
-      const together = episodeTensors(episodes, layout);
-      const alone = episodeTensors([episodes[1]!], layout);
-      const compare = (all: tf.Tensor, one: tf.Tensor) => {
-        const gap = tf.sub(tf.slice(all, [1, 0], [1, 8]), one);
-        expect(tf.max(tf.abs(gap)).dataSync()[0]).toBeLessThan(1e-5);
-      };
-      compare(
-        responseLogProbs(model, together, { temperature: 1 }).logProbs,
-        responseLogProbs(model, alone, { temperature: 1 }).logProbs,
+      const values = tokenValues(critic, unpacked()).arraySync();
+      expectRows(
+        responseValues(critic, { episodes, mask: responseMask(episodes) }),
+        episodes.map(({ prompt, response }, i) => {
+          const start = prompt.tokens.length - 1;
+          return values[i]!.slice(start, start + response.tokens.length);
+        }),
       );
-      compare(responseValues(critic, together), responseValues(critic, alone));
-      // V before the first response token is the value at the prompt's last token.
-      const values = tokenValues(critic, alone).arraySync()[0]!;
-      expect(responseValues(critic, alone).arraySync()[0]!.slice(0, 2)).toEqual([values[2], values[3]]);
     });
     tf.dispose(Object.values(critic.params));
   });
@@ -153,24 +150,32 @@ describe("responseLogProbs and responseValues", () => {
   it("are the same in parts, and of selected rows", () => {
     const model = spikyModel();
     tf.tidy(() => {
-      const tensors = episodeTensors(episodes, layout);
-      const f = (part: typeof tensors) => ({ x: responseLogProbs(model, part, { temperature: 1 }).logProbs });
-      const whole = f(tensors).x.arraySync();
-      const close = (actual: Array<Array<number>>, expected: Array<Array<number>>) =>
-        actual.forEach((row, i) => {
-          row.forEach((value, j) => {
-            expect(value).toBeCloseTo(expected[i]![j]!, 5);
-          });
-        });
-      close(inParts(tensors, 2, f).x.arraySync(), whole);
-      close(f(selectRows(tensors, [2, 0])).x.arraySync(), [whole[2]!, whole[0]!]);
+      const mask = responseMask(episodes);
+      const f = (part: Responses) => ({ x: responseLogProbs(model, part, { temperature: 1 }).logProbs });
+      const whole = f({ episodes, mask }).x.arraySync();
+      expectRows(inParts({ episodes, mask }, 2, f).x, whole);
+      const selected = selectRows({ mask }, Int32Array.of(2, 0));
+      expectRows(f({ episodes: [episodes[2]!, episodes[0]!], ...selected }).x, [whole[2]!, whole[0]!]);
+    });
+    tf.dispose(Object.values(model.params));
+  });
+
+  it("fill a context that is no multiple of eight", () => {
+    const model = initModel({ ...config, contextLength: 10 }, root);
+    tf.tidy(() => {
+      const { logProbs } = responseLogProbs(
+        model,
+        { episodes: episodes.slice(0, 1), mask: responseMask(episodes.slice(0, 1)) },
+        { temperature: 1 },
+      );
+      expect(logProbs.shape).toEqual([1, 16]);
     });
     tf.dispose(Object.values(model.params));
   });
 });
 
 describe("rollout", () => {
-  const options = { prompts, maxNewTokens: 10, eos, pad, temperature: 0.8, key: root };
+  const options = { prompts, maxNewTokens: 10, eos, temperature: 0.8, key: root };
 
   it("samples episodes whose log-probabilities are the model's own, and frees every tensor", async () => {
     const policy = spikyModel();
@@ -178,9 +183,9 @@ describe("rollout", () => {
     const episodes = await Effect.runPromise(
       Effect.scoped(
         Effect.gen(function* () {
-          const { episodes, tensors, oldLogProbs } = yield* rollout({ policy, ...options });
+          const { episodes, mask, oldLogProbs } = yield* rollout({ policy, ...options });
           tf.tidy(() => {
-            const { logProbs } = responseLogProbs(policy, tensors, { temperature: 0.8 });
+            const { logProbs } = responseLogProbs(policy, { episodes, mask }, { temperature: 0.8 });
             const gap = tf.max(tf.abs(tf.sub(logProbs, oldLogProbs)));
             expect(gap.dataSync()[0]).toBeLessThan(1e-4);
           });
@@ -196,14 +201,6 @@ describe("rollout", () => {
     }
     const again = await Effect.runPromise(Effect.scoped(rollout({ policy, ...options, slots: 2 })));
     expect(again.episodes).toEqual(episodes);
-    tf.dispose(Object.values(policy.params));
-  });
-
-  it("refuses a padding token that ends sequences", async () => {
-    const policy = spikyModel();
-    await expect(Effect.runPromise(Effect.scoped(rollout({ policy, ...options, pad: eos })))).rejects.toThrow(
-      "pad must be a token of its own",
-    );
     tf.dispose(Object.values(policy.params));
   });
 });

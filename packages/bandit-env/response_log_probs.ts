@@ -1,8 +1,8 @@
 import { linearTokenLogProbs } from "@rlhf/tensor";
 import { decoderWeights, hiddenStates, type Model, type TokenLogProbs } from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";
-import { atContexts } from "./_at_contexts.ts";
-import type { EpisodeTensors } from "./episode_tensors.ts";
+import { packResponses, vectorsAt } from "./_packed.ts";
+import type { Responses } from "./responses.ts";
 
 /**
  * Log-probability of every response token given prompt and response before it, and the entropy of each
@@ -13,16 +13,16 @@ import type { EpisodeTensors } from "./episode_tensors.ts";
  */
 export function responseLogProbs(
   model: Model,
-  { contexts, responseIds, mask, ...sequences }: EpisodeTensors,
+  responses: Responses,
   options: { readonly temperature: number },
 ): TokenLogProbs {
+  const { mask } = responses;
   return tf.tidy(() => {
-    const hidden = atContexts(hiddenStates(model, sequences), contexts);
-    const ids = tf.reshape(responseIds, [-1]) as tf.Tensor1D;
+    const { sequences, responseIds, contexts } = packResponses(responses, model.config.contextLength);
     const { logProbs, entropy } = linearTokenLogProbs(
-      hidden,
+      vectorsAt(hiddenStates(model, sequences), contexts),
       decoderWeights(model).unembedding,
-      ids,
+      responseIds,
       options,
     );
     const masked = (x: tf.Tensor) => tf.mul(tf.reshape(x, mask.shape), mask) as tf.Tensor2D;

@@ -83,3 +83,8 @@ export const PpoConfig = Schema.Struct({
   ),
 );
 export type PpoConfig = typeof PpoConfig.Type;
+
+/** The name of the stage in progress and metrics: a run with pretraining gradients is told from one without. */
+export function stageName({ ptxCoefficient }: Pick<PpoConfig, "ptxCoefficient">): "ppo" | "ppo-ptx" {
+  return ptxCoefficient > 0 ? "ppo-ptx" : "ppo";
+}

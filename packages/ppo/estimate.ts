@@ -1,4 +1,4 @@
-import { inParts, type Rollout, responseValues, scopedTensors } from "@rlhf/bandit-env";
+import { inParts, type Responses, responseValues, scopedTensors } from "@rlhf/bandit-env";
 import { maskedWhiten } from "@rlhf/tensor";
 import type * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
@@ -19,16 +19,15 @@ export interface Estimates {
 }
 
 /** Values from the value network, then advantages and returns; the advantages are whitened, after the returns are taken. */
-export const estimate = Effect.fn("ppo.estimate")(function* <
-  T extends Pick<Rollout, "tensors"> & Pick<Rewards, "rewards">,
->(judged: T) {
+export const estimate = Effect.fn("ppo.estimate")(function* <T extends Responses & Pick<Rewards, "rewards">>(
+  judged: T,
+) {
   const { config, state } = yield* Learner;
   const { critic } = yield* Ref.get(state);
   const { gamma, lambda, whitenRewards, microBatchSize } = config;
-  const { tensors } = judged;
+  const { mask } = judged;
   const { explained, ...estimates } = yield* scopedTensors(() => {
-    const { mask } = tensors;
-    const { values } = inParts(tensors, microBatchSize, (part) => ({
+    const { values } = inParts(judged, microBatchSize, (part) => ({
       values: responseValues(critic, part),
     }));
     const rewards = whitenRewards ? maskedWhiten(judged.rewards, mask, { center: false }) : judged.rewards;

@@ -5,6 +5,7 @@ import { k1, penalizedRewards } from "@rlhf/kl";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
 import * as Ref from "effect/Ref";
+import { stageName } from "./config.ts";
 import { Learner, Reference, Scorer } from "./services.ts";
 
 /** What {@link judge} adds to a rollout. */
@@ -20,34 +21,32 @@ export interface Rewards extends banditEnv.Verdicts {
 }
 
 /** Scores the responses, and rewards every token with −β times its KL to the reference, the last one with the score too. */
-export const judge = Effect.fn("ppo.judge")(function* <
-  T extends Pick<banditEnv.Rollout, "episodes" | "tensors" | "oldLogProbs">,
->(rollout: T) {
+export const judge = Effect.fn("ppo.judge")(function* <T extends banditEnv.Rollout>(rollout: T) {
   const { config, state } = yield* Learner;
   const reference = yield* Reference;
   const score = yield* Scorer;
   const { iteration, klController } = yield* Ref.get(state);
-  const { tensors, oldLogProbs: logProbs } = rollout;
+  const { mask, oldLogProbs: logProbs } = rollout;
   const judged = yield* Effect.interruptible(
     banditEnv.judge(rollout, { score, missingEosPenalty: config.missingEosPenalty }),
   );
-  for (const value of judged.scores) {
-    if (!Number.isFinite(value)) {
-      return yield* new NonFiniteLoss({ stage: "ppo", step: iteration + 1, metric: "score", value });
-    }
+  const value = judged.scores.find((score) => !Number.isFinite(score));
+  if (value !== undefined) {
+    const stage = stageName(config);
+    return yield* new NonFiniteLoss({ stage, step: iteration + 1, metric: "score", value });
   }
   const { refLogProbs, rewards, kl } = yield* scopedTensors(() => {
-    const { refLogProbs } = inParts(tensors, config.microBatchSize, (part) => ({
+    const { refLogProbs } = inParts(rollout, config.microBatchSize, (part) => ({
       refLogProbs: responseLogProbs(reference, part, config).logProbs,
     }));
     const rewards = penalizedRewards({
       logProbs,
       refLogProbs,
       scores: tf.tensor1d(judged.scores),
-      mask: tensors.mask,
+      mask,
       klCoefficient: klController.coefficient,
     });
-    const kl = tf.sum(tf.mul(k1({ logProbs, refLogProbs }), tensors.mask), 1);
+    const kl = tf.sum(tf.mul(k1({ logProbs, refLogProbs }), mask), 1);
     return { refLogProbs, rewards, kl };
   });
   const sequenceKl = Float32Array.from(yield* Effect.promise(() => kl.data()));

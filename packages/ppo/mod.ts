@@ -1,4 +1,5 @@
 export * from "./config.ts";
+export * from "./critic_loss.ts";
 export * from "./errors.ts";
 export * from "./estimate.ts";
 export * from "./explained_variance.ts";

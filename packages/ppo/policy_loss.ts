@@ -1,4 +1,4 @@
-import { type EpisodeTensors, responseLogProbs } from "@rlhf/bandit-env";
+import { type Responses, responseLogProbs } from "@rlhf/bandit-env";
 import type { LossWithMetrics } from "@rlhf/optim";
 import { clippedSurrogate } from "@rlhf/policy-gradient";
 import { maskedMean } from "@rlhf/tensor";
@@ -11,24 +11,14 @@ import * as tf from "@tensorflow/tfjs-core";
  */
 export function policyLoss(
   policy: Model,
-  {
-    oldLogProbs,
-    advantages,
-    ...episodes
-  }: EpisodeTensors & { readonly oldLogProbs: tf.Tensor2D; readonly advantages: tf.Tensor2D },
+  batch: Responses & { readonly oldLogProbs: tf.Tensor2D; readonly advantages: tf.Tensor2D },
   options: { readonly temperature: number; readonly clipRange: number; readonly denominator: number },
 ): LossWithMetrics {
+  const { mask, oldLogProbs, advantages } = batch;
   const { clipRange, denominator } = options;
-  const { mask } = episodes;
-  const { logProbs, entropy } = responseLogProbs(policy, episodes, options);
-  const { loss, clipFraction, approxKl, ratio } = clippedSurrogate({
-    logProbs,
-    oldLogProbs,
-    advantages,
-    mask,
-    clipRange,
-    denominator,
-  });
+  const { logProbs, entropy } = responseLogProbs(policy, batch, options);
+  const surrogate = { logProbs, oldLogProbs, advantages, mask, clipRange, denominator };
+  const { loss, clipFraction, approxKl, ratio } = clippedSurrogate(surrogate);
   return {
     loss,
     metrics: {

@@ -19,7 +19,7 @@ export interface PpoRollout extends Rollout {
 export const rolloutPrompts = Effect.fn("ppo.rolloutPrompts")(function* (
   prompts: ReadonlyArray<EncodedPrompt>,
 ) {
-  const { config, specials, key, state } = yield* Learner;
+  const { config, eos, key, state } = yield* Learner;
   const { policy, iteration } = yield* Ref.get(state);
   const { maxNewTokens, temperature } = config;
   const sampled = yield* Effect.interruptible(
@@ -27,23 +27,18 @@ export const rolloutPrompts = Effect.fn("ppo.rolloutPrompts")(function* (
       policy,
       prompts,
       maxNewTokens,
-      eos: specials.eos,
-      pad: specials.pad,
+      eos,
       temperature,
       key: fold(fold(key, "rollout"), iteration),
     }),
   );
   const { logProbs, gap } = yield* scopedTensors(() => {
-    const { logProbs } = inParts(sampled.tensors, config.microBatchSize, (part) => ({
+    const { logProbs } = inParts(sampled, config.microBatchSize, (part) => ({
       logProbs: responseLogProbs(policy, part, { temperature }).logProbs,
     }));
     return { logProbs, gap: tf.max(tf.abs(tf.sub(logProbs, sampled.oldLogProbs))) };
   });
   const [samplingGap] = yield* Effect.promise(() => gap.data());
-  const result: PpoRollout = {
-    ...sampled,
-    oldLogProbs: logProbs,
-    samplingGap: samplingGap!,
-  };
+  const result: PpoRollout = { ...sampled, oldLogProbs: logProbs, samplingGap: samplingGap! };
   return result;
 });

@@ -1,6 +1,6 @@
 import type { Score, ScoreFailed } from "@rlhf/bandit-env";
 import { integers, type Key } from "@rlhf/core/random";
-import { padRight, type Row, type TokenBatch } from "@rlhf/data";
+import { type PadOptions, padRight, type Row, type TokenBatch } from "@rlhf/data";
 import type { Model } from "@rlhf/transformer";
 import * as Context from "effect/Context";
 import type * as Ref from "effect/Ref";
@@ -21,7 +21,7 @@ export class PretrainingBatches extends Context.Service<
   /** Rows of text, each draw independent of the others. */
   static readonly fromRows = (
     rows: ReadonlyArray<Row>,
-    options: { readonly padId: number },
+    options: PadOptions,
   ): PretrainingBatches["Service"] => ({
     draw: (key, count) =>
       padRight(
@@ -40,18 +40,13 @@ export class PretrainingBatches extends Context.Service<
   };
 }
 
-/** Tokens that the environment must know; padding is a token of its own. A tokenizer's `specials` will do. */
-export interface SpecialTokens {
-  readonly eos: number;
-  readonly pad: number;
-}
-
 /** The run that a {@link step} belongs to; `train` provides it. */
 export class Learner extends Context.Service<
   Learner,
   {
     readonly config: PpoConfig;
-    readonly specials: SpecialTokens;
+    /** The end-of-sequence token. */
+    readonly eos: number;
     readonly key: Key;
     readonly state: Ref.Ref<PpoState>;
   }

@@ -5,18 +5,17 @@ import type { EncodedPrompt, Tokens } from "@rlhf/core/records";
 import { RunFolder } from "@rlhf/core/run_folder";
 import * as Effect from "effect/Effect";
 import * as Ref from "effect/Ref";
-import type { PpoConfig } from "./config.ts";
-import { Learner, type SpecialTokens } from "./services.ts";
+import { type PpoConfig, stageName } from "./config.ts";
+import { Learner } from "./services.ts";
 import type { PpoState } from "./state.ts";
 import { type PpoReport, step } from "./step.ts";
-
-const stage = "ppo";
 
 export interface TrainOptions<E = never, R = never> {
   readonly state: PpoState;
   readonly prompts: ReadonlyArray<EncodedPrompt>;
   readonly config: PpoConfig;
-  readonly specials: SpecialTokens;
+  /** A tokenizer's `specials` will do. */
+  readonly specials: { readonly eos: number };
   readonly key: Key;
   /** Text of tokens, for the tables of sample responses. */
   readonly decode: (tokens: Tokens) => string;
@@ -35,28 +34,22 @@ export interface TrainOptions<E = never, R = never> {
 export const train = Effect.fn("ppo.train")(function* <E = never, R = never>(options: TrainOptions<E, R>) {
   const { prompts, config, specials, decode, afterIteration } = options;
   if (prompts.length === 0) throw new RangeError("Cannot train: at least one prompt is required, got none");
-  const key = fold(options.key, stage);
+  const stage = stageName(config);
+  const key = fold(options.key, "ppo");
   const progress = yield* Progress;
   const folder = yield* RunFolder;
   const state = yield* Ref.make(options.state);
   const total = config.iterations;
-  let kl = 0;
   let metrics: PpoReport["metrics"] = {};
   yield* progress.publish({ _tag: "Started", stage, total, unit: "iteration" });
   for (let done = options.state.iteration; done < total; done++) {
-    if (kl >= (config.klBudget ?? Number.POSITIVE_INFINITY)) {
-      const message = `stopped after ${done} iterations: the KL to the reference has reached its budget`;
-      yield* progress.publish({ _tag: "Note", stage, message });
-      break;
-    }
     const report = yield* step(promptsOf(done, prompts, config.batchSize, key)).pipe(
-      Effect.provideService(Learner, { config, specials, key, state }),
+      Effect.provideService(Learner, { config, eos: specials.eos, key, state }),
     );
     metrics = report.metrics;
     for (const [metric, value] of Object.entries(metrics)) {
       if (!Number.isFinite(value)) return yield* new NonFiniteLoss({ stage, step: done + 1, metric, value });
     }
-    kl = metrics.kl!;
     const tokens = metrics.responseLength! * report.episodes.length;
     yield* progress.publish({ _tag: "Step", stage, step: done + 1, total, metrics, tokens });
     yield* folder.appendMetrics(stage, done + 1, metrics);
@@ -67,6 +60,11 @@ export const train = Effect.fn("ppo.train")(function* <E = never, R = never>(opt
       yield* folder.appendSamples(rows.map((row) => ({ stage, step: done + 1, ...row })));
     }
     if (afterIteration !== undefined) yield* afterIteration(yield* Ref.get(state), report);
+    if (metrics.kl! >= (config.klBudget ?? Number.POSITIVE_INFINITY)) {
+      const message = `stopped after ${done + 1} iterations: the KL to the reference has reached its budget`;
+      yield* progress.publish({ _tag: "Note", stage, message });
+      break;
+    }
   }
   yield* progress.publish({ _tag: "Finished", stage, metrics });
   return yield* Ref.get(state);

@@ -34,7 +34,7 @@ import { train } from "./train.ts";
 
 const root = key(11);
 const wanted = 3;
-const specials = { eos: 1, pad: 0 };
+const specials = { eos: 1 };
 const shape = {
   architecture: "gpt2",
   vocabSize: 12,
@@ -57,7 +57,7 @@ const share = (episodes: ReadonlyArray<Episode>) =>
 /** Text that is all one token. */
 const pretraining = PretrainingBatches.fromRows(
   [5, 6, 7].map((length) => ({ tokens: new Array(length).fill(9) })),
-  { padId: specials.pad },
+  { padId: 0 },
 );
 
 const base = PpoConfig.make({

@@ -1,7 +1,7 @@
 import {
   type Episode,
-  episodeTensors,
   responseLogProbs,
+  responseMask,
   responseValues,
   scopedTensors,
 } from "@rlhf/bandit-env";
@@ -17,13 +17,12 @@ import * as Ref from "effect/Ref";
 import { beforeAll, expect, it } from "vitest";
 import { PpoConfig } from "./config.ts";
 import { policyLoss } from "./policy_loss.ts";
-import { ptxLoss } from "./ptx.ts";
+import { ptxLosses } from "./ptx.ts";
 import { Learner, PretrainingBatches } from "./services.ts";
 import { disposeState, initState } from "./state.ts";
 import { update } from "./update.ts";
 
 const root = key(3);
-const specials = { eos: 1, pad: 0 };
 const shape = {
   architecture: "gpt2",
   vocabSize: 12,
@@ -32,18 +31,20 @@ const shape = {
   width: 16,
   heads: 2,
 } as const;
-const layout = { pad: specials.pad, contextLength: shape.contextLength };
 const config = PpoConfig.make({
   batchSize: 8,
   minibatchSize: 4,
   epochs: 2,
   policyLearningRate: 1e-3,
   criticLearningRate: 1e-3,
+  ptxCoefficient: 0.5,
+  ptxExamplesPerEpisode: 1,
 });
 const episodes: ReadonlyArray<Episode> = Array.from({ length: 8 }, (_, i) => ({
   prompt: { id: `${i}`, tokens: [4 + (i % 5), 5] },
   response: { tokens: [6, 7, 8, 9, 2, 3].slice(0, 1 + (i % 6)), finished: false },
 }));
+const text = [{ tokens: [9, 8, 7, 6] }, { tokens: [5, 4] }];
 const tokens = episodes.reduce((sum, { response }) => sum + response.tokens.length, 0);
 
 beforeAll(() => useBackend("cpu"));
@@ -55,17 +56,15 @@ const updated = (settings: PpoConfig, gap = 0) =>
     const rewardModel = initScalarModel(initModel(shape, fold(root, "reward")), fold(root, "head"));
     const state = initState({ policy, rewardModel, config: settings });
     const batch = yield* scopedTensors(() => {
-      const tensors = episodeTensors(episodes, layout);
-      const { mask } = tensors;
-      const noise = tf.tensor2d(normals(fold(root, "advantages"), mask.size), mask.shape as [number, number]);
-      const advantages = maskedWhiten(noise, mask, { center: true }) as tf.Tensor2D;
-      const values = responseValues(state.critic, tensors);
+      const responses = { episodes, mask: responseMask(episodes) };
+      const { mask } = responses;
+      const noise = tf.tensor2d(normals(fold(root, "advantages"), mask.size), mask.shape);
+      const advantages = maskedWhiten(noise, mask, { center: true });
+      const values = responseValues(state.critic, responses);
+      const { logProbs } = responseLogProbs(policy, responses, { temperature: 1 });
       return {
-        tensors,
-        oldLogProbs: tf.add(
-          responseLogProbs(policy, tensors, { temperature: 1 }).logProbs,
-          gap,
-        ) as tf.Tensor2D,
+        mask,
+        oldLogProbs: tf.add(logProbs, gap) as tf.Tensor2D,
         advantages,
         values,
         returns: tf.add(values, advantages) as tf.Tensor2D,
@@ -74,11 +73,11 @@ const updated = (settings: PpoConfig, gap = 0) =>
     const metrics = yield* update({ ...batch, episodes, explainedVariance: 0 }).pipe(
       Effect.provideService(Learner, {
         config: settings,
-        specials,
+        eos: 1,
         key: root,
         state: yield* Ref.make(state),
       }),
-      Effect.provideService(PretrainingBatches, PretrainingBatches.none),
+      Effect.provideService(PretrainingBatches, PretrainingBatches.fromRows(text, { padId: 0 })),
       Effect.ensuring(
         Effect.sync(() => {
           disposeModel(policy);
@@ -116,28 +115,26 @@ it("accumulates the gradients of PPO and of pretraining: together they are their
   const policy = initModel(shape, root);
   const before = tf.memory().numTensors;
   tf.tidy(() => {
-    const tensors = episodeTensors(episodes, layout);
-    const { mask } = tensors;
-    const oldLogProbs = tf.sub(responseLogProbs(policy, tensors, { temperature: 1 }).logProbs, 0.1);
-    const advantages = tf.tensor2d(normals(root, mask.size), mask.shape as [number, number]);
-    const text = padRight([{ tokens: [9, 8, 7, 6] }, { tokens: [5, 4] }], { padId: specials.pad });
-    const targets = text.lossMask.reduce((sum, counts) => sum + counts, 0);
-    const surrogate = () =>
-      policyLoss(
-        policy,
-        { ...tensors, oldLogProbs: oldLogProbs as tf.Tensor2D, advantages },
-        { temperature: 1, clipRange: 0.2, denominator: tokens },
-      );
-    const pretraining = () => ptxLoss(policy, text, { coefficient: 27.8, denominator: targets });
+    const mask = responseMask(episodes);
+    const responses = { episodes, mask };
+    const { logProbs } = responseLogProbs(policy, responses, { temperature: 1 });
+    const oldLogProbs = tf.sub(logProbs, 0.1) as tf.Tensor2D;
+    const advantages = tf.tensor2d(normals(root, mask.size), mask.shape);
+    const surrogate = () => {
+      const options = { temperature: 1, clipRange: 0.2, denominator: tokens };
+      return policyLoss(policy, { ...responses, oldLogProbs, advantages }, options);
+    };
+    const pretraining = (coefficient: number) =>
+      ptxLosses(policy, padRight(text, { padId: 0 }), { coefficient, microBatchSize: 1 });
     const gradsOf = (...losses: ReadonlyArray<Loss>) => {
       const { grads, metrics } = accumulateGrads(policy.params, losses);
       tf.dispose({ ...metrics });
       return grads;
     };
-    const both = gradsOf(surrogate, pretraining);
+    const both = gradsOf(surrogate, ...pretraining(27.8));
     const first = gradsOf(surrogate);
-    const second = gradsOf(pretraining);
-    const unscaled = gradsOf(() => ptxLoss(policy, text, { coefficient: 1, denominator: targets }));
+    const second = gradsOf(...pretraining(27.8));
+    const unscaled = gradsOf(...pretraining(1));
     for (const name of Object.keys(policy.params)) {
       const gap = tf.sub(both[name]!, tf.add(first[name]!, second[name]!));
       expect(tf.max(tf.abs(gap)).dataSync()[0]).toBeLessThan(1e-5);
