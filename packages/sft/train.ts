@@ -19,6 +19,8 @@ export interface FinetuneInput<E = never, R = never> {
   readonly key: Key;
   /** What the weights are worth, such as the mean reward-model score of their responses to validation prompts. */
   readonly score?: (model: Model) => Effect.Effect<number, E, R>;
+  /** Sees the weights of every epoch, to save them, say, for a reward model that is yet to be trained. */
+  readonly afterEpoch?: (model: Model, result: EpochResult) => Effect.Effect<void, E, R>;
 }
 
 /** How good the weights were after an epoch. */
@@ -92,6 +94,7 @@ const fit = Effect.fnUntraced(function* <E, R>(state: AdamwState, best: Model, i
       chosen = result;
       copyParams(model, best);
     }
+    if (input.afterEpoch !== undefined) yield* input.afterEpoch(model, result);
     return { validationLoss, ...judged };
   });
 
