@@ -38,15 +38,15 @@ function sha256(value: unknown): string {
 
 /** An installed copy of the example may lie outside any repository. */
 function gitCommit(): string {
-  try {
-    const options = {
+  const git = (...args: Array<string>) =>
+    execFileSync("git", args, {
       encoding: "utf8",
       cwd: import.meta.dirname,
       stdio: ["ignore", "pipe", "ignore"],
-    } as const;
-    const commit = execFileSync("git", ["rev-parse", "HEAD"], options).trim();
-    const changed = execFileSync("git", ["status", "--porcelain"], options).trim() !== "";
-    return changed ? `${commit} with uncommitted changes` : commit;
+    }).trim();
+  try {
+    const commit = git("rev-parse", "HEAD");
+    return git("status", "--porcelain") === "" ? commit : `${commit} with uncommitted changes`;
   } catch {
     return "unknown";
   }

@@ -9,9 +9,6 @@ import { combination, type Solved } from "./task.ts";
 import { topicFinder } from "./topics.ts";
 import type { Wordnet } from "./wordnet.ts";
 
-/** Combinations of mood and topic with fewer sentences than this are not asked for. */
-const fewestSentences = 15;
-
 /**
  * Whole sentences of 5 to 20 words that have a mood to people on average (valence beyond ±1.2, or within ±0.3 for
  * neutral) and a topic; of several topics the one that has the fewest sentences.
@@ -33,8 +30,7 @@ export function moodSentences(wordnet: Wordnet, lexicon: Lexicon, key: Key): Rea
     for (const topic of topics) counts.set(combination({ mood, topic }), count(mood, topic) + 1);
   }
   return [...found].flatMap(([response, { mood, topics, heldOut }]) => {
-    const askable = [...topics].filter((topic) => count(mood, topic) >= fewestSentences);
-    const [topic] = askable.sort((a, b) => count(mood, a) - count(mood, b));
+    const [topic] = [...topics].sort((a, b) => count(mood, a) - count(mood, b));
     return topic ? [{ task: { kind: "write", mood, topic }, response, heldOut }] : [];
   });
 }

@@ -19,7 +19,6 @@ const topicRoots: Readonly<Record<string, ReadonlyArray<number | string>>> = {
   water: ["body of water", "water", "water 6", "boat", "ship", "swimming"],
   family: ["relative", "family", "family 2", "kin", "marriage", "spouse", "wedding", "parent"],
   children: ["child", "child 2", "baby", "boy", "girl", "childhood", "toy 3"],
-  friends: ["friend", "lover 3", "friendship", "acquaintance 3", "companion"],
   work: ["work", "occupation", "worker", "employee", "employer", "office", "business"],
   school: ["school", "educator", "student", "education", "class 2", "lesson", "academic degree"],
   books: ["publication", "book", "literary composition", "writer", "story", "letter"],
@@ -31,13 +30,27 @@ const topicRoots: Readonly<Record<string, ReadonlyArray<number | string>>> = {
   law: ["law", "law 2", "crime", "court", "judge", "criminal", "punishment", "policeman", "prison"],
   politics: ["government", "politician", "election", "president", "state 4", "head of state", "party", "tax"],
   health: ["illness", "medicine 2", "doctor", "hospital", "pain", "health", "injury", "patient", "wound"],
-  death: ["death", "death 2", "death 3", "killing", "killing 2", "funeral", "grave 2", "corpse"],
   religion: ["religion", "god", "deity", "clergyman", "church", "church 2", "prayer", "religious person"],
   clothes: ["clothing", "footwear", "footwear 2", "fabric", "jewelry"],
   houses: ["house", "room", "building", "dwelling", "home", "door", "window", "wall", "furniture"],
   travel: ["travel", "vehicle", "road", "journey", "traveler", "transportation 2", "visit"],
   machines: ["machine", "tool", "computer", "electronic device", "engine"],
   people: [18, "people"],
+};
+
+/** Words that mention a topic although their first meaning as a noun is elsewhere, or they are more often no noun. */
+const topicWords: Readonly<Record<string, ReadonlyArray<string>>> = {
+  food: ["food", "foods", "eat", "ate", "eats", "eaten", "cook", "cooked"],
+  animals: ["animal", "animals", "creature", "creatures"],
+  plants: ["plant", "plants"],
+  feelings: ["feeling", "feelings", "love", "loved", "loves", "hope", "hate", "hated"],
+  time: ["time", "times"],
+  nature: ["nature"],
+  work: ["work", "works", "worked", "working", "hired"],
+  politics: ["politics", "political"],
+  travel: ["travel", "travels", "traveled", "traveling"],
+  music: ["dance", "danced", "sing", "sings", "sang", "singing"],
+  sport: ["play", "plays", "played", "playing"],
 };
 
 export const topics: ReadonlyArray<string> = Object.keys(topicRoots);
@@ -51,13 +64,14 @@ export function topicFinder(wordnet: Wordnet): (text: string) => ReadonlySet<str
       topicsByRoot.set(at, [...(topicsByRoot.get(at) ?? []), topic]);
     }
   }
+  const listed = (word: string) => topics.filter((topic) => topicWords[topic]?.includes(word.toLowerCase()));
   const topicsByWord = new Map<string, ReadonlyArray<string>>();
   const topicsOf = (word: string) => {
     const known = topicsByWord.get(word);
     if (known) return known;
     const meaning = nounMeaning(wordnet, word);
     const roots = meaning ? [meaning.category, ...wordnet.ancestors(meaning)] : [];
-    const found = roots.flatMap((root) => topicsByRoot.get(root) ?? []);
+    const found = [...listed(word), ...roots.flatMap((root) => topicsByRoot.get(root) ?? [])];
     topicsByWord.set(word, found);
     return found;
   };

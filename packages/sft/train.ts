@@ -76,7 +76,8 @@ const fit = Effect.fnUntraced(function* <E, R>(state: AdamwState, best: Model, i
     const tokens = responseTokens(batches);
     const dropoutKey = fold(fold(key, "dropout"), index);
     const losses = batches.map((part, i) => () => {
-      return responseLoss(model, part, { tokens, dropout: { rate, key: fold(dropoutKey, i) } });
+      const dropout = { rate, key: fold(dropoutKey, i) };
+      return responseLoss(model, part, { tokens, ...(rate > 0 && { dropout }) });
     });
     const learningRate = schedule(index);
     const { loss, gradNorm } = yield* Effect.promise(() =>

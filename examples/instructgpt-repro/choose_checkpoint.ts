@@ -1,0 +1,52 @@
+import { fold, type Key, Progress } from "@rlhf/core";
+import { type RewardModel, score } from "@rlhf/reward";
+import type { Tokenizer } from "@rlhf/tokenizer";
+import { generate, type Model } from "@rlhf/transformer";
+import { Effect } from "effect";
+import type { Config } from "./config.ts";
+import type { EncodedData } from "./encode.ts";
+
+/**
+ * The epoch whose answers to validation prompts the reward model likes best: InstructGPT chose its supervised model so,
+ * because human preference goes on rising after validation loss has begun to overfit.
+ */
+export const chooseByReward = Effect.fn("chooseByReward")(function* (input: {
+  readonly candidates: ReadonlyArray<Model>;
+  readonly rewardModel: RewardModel;
+  readonly encoded: EncodedData;
+  readonly tokenizer: Tokenizer;
+  readonly config: Config;
+  readonly key: Key;
+}) {
+  const { candidates, rewardModel, encoded, tokenizer, config, key } = input;
+  if (candidates.length === 1) return candidates[0]!;
+  const prompts = encoded.validation.map(({ prompt }) => prompt);
+  const means = yield* Effect.forEach(candidates, (model) =>
+    Effect.gen(function* () {
+      const generations = yield* Effect.promise((signal) =>
+        generate(model, {
+          prompts,
+          maxNewTokens: config.ppo.maxNewTokens,
+          eos: tokenizer.specials.eos,
+          temperature: config.ppo.temperature,
+          key: fold(key, "choose"),
+          slots: 64,
+          signal,
+        }),
+      );
+      const scores = yield* score(
+        rewardModel,
+        generations.map(({ tokens }, i) => [...prompts[i]!, ...tokens]),
+      );
+      return scores.reduce((sum, value) => sum + value, 0) / scores.length;
+    }),
+  );
+  const best = means.indexOf(Math.max(...means));
+  const { publish } = yield* Progress;
+  yield* publish({
+    _tag: "Note",
+    stage: "sft",
+    message: `SFT checkpoint: epoch ${best + 1} of ${candidates.length}, by mean reward-model score (${means.map((mean) => mean.toFixed(2)).join(", ")})`,
+  });
+  return candidates[best]!;
+});

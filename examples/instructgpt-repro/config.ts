@@ -1,0 +1,72 @@
+import { Count, Positive, Share, setting } from "@rlhf/core";
+import { PpoConfig } from "@rlhf/ppo";
+import { PretrainConfig } from "@rlhf/pretrain";
+import { RewardConfig } from "@rlhf/reward";
+import { SftConfig } from "@rlhf/sft";
+import { Schema } from "effect";
+
+const FileOrNone = Schema.NullOr(Schema.NonEmptyString);
+
+/** The whole run. Every leaf is a flag (`--ppo.iterations 20`), and the run folder keeps the decoded values. */
+export const Config = Schema.Struct({
+  seed: setting(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)), 1, "One seed, the same numbers"),
+  backend: setting(
+    Schema.Literals(["auto", "native", "wasm", "cpu", "tensorflow"]),
+    "auto",
+    "Who computes: auto takes native where its addon is built, else wasm",
+  ),
+  rounds: setting(
+    Count,
+    1,
+    "Rounds of comparisons, reward model and PPO, each on the policy of the one before",
+  ),
+  run: setting(FileOrNone, null, "Run folder; runs/<preset>-seed<seed> unless given"),
+  corpus: setting(
+    FileOrNone,
+    null,
+    "Pretraining text of your own: a file or a folder of .txt, .md or .jsonl",
+  ),
+  demonstrations: setting(FileOrNone, null, "Demonstrations of your own: .json or .jsonl"),
+  comparisons: setting(
+    FileOrNone,
+    null,
+    "People's rankings, in place of the simulated labellers: .json or .jsonl",
+  ),
+  vocabulary: setting(Count, 4096, "Tokens of the byte-level BPE trained on the corpus"),
+  model: Schema.Struct({
+    layers: setting(Count, 4, "Transformer blocks"),
+    width: setting(Count, 256, "Size of the residual stream"),
+    heads: setting(Count, 4, "Attention heads"),
+    contextLength: setting(Count, 64, "Longest sequence, prompt and response together, in tokens"),
+  }),
+  tasks: Schema.Struct({
+    demonstrations: setting(Count, 6000, "Demonstrations made from WordNet"),
+    validation: setting(Count, 300, "Held-out demonstrations"),
+    prompts: setting(Count, 3000, "Prompts for comparisons and PPO"),
+    evaluation: setting(Count, 400, "Prompts with new phrasings, words and combinations"),
+  }),
+  pretrain: PretrainConfig,
+  sft: SftConfig,
+  comparing: Schema.Struct({
+    prompts: setting(Count, 1000, "Prompts whose answers are ranked"),
+    fewest: setting(
+      Schema.Int.check(Schema.isGreaterThanOrEqualTo(2)),
+      4,
+      "Answers per prompt, at least. InstructGPT: 4",
+    ),
+    most: setting(
+      Schema.Int.check(Schema.isGreaterThanOrEqualTo(2)),
+      9,
+      "Answers per prompt, at most. InstructGPT: 9",
+    ),
+    validationShare: setting(Share, 0.15, "Share of the prompts that only measure the reward model"),
+    overlap: setting(Share, 0.1, "Share of the prompts that every labeller ranks, to measure agreement"),
+  }),
+  reward: RewardConfig,
+  ppo: PpoConfig,
+  evaluation: Schema.Struct({
+    temperature: setting(Positive, 1, "Sampling temperature of the answers that are compared"),
+    resamples: setting(Count, 1000, "Bootstrap resamples of an interval"),
+  }),
+});
+export type Config = typeof Config.Type;

@@ -1,0 +1,219 @@
+import { fold, type Key, Progress } from "@rlhf/core";
+import { chunkStream, padRight } from "@rlhf/data";
+import { alignmentTax, distinct, type Sample } from "@rlhf/eval";
+import { goldUtility, type SimulatedLabelers, words } from "@rlhf/labeler";
+import { crossEntropy } from "@rlhf/pretrain";
+import { type RewardModel, score, scoreRankings } from "@rlhf/reward";
+import type { Tokenizer } from "@rlhf/tokenizer";
+import { generate, type Model } from "@rlhf/transformer";
+import { Effect } from "effect";
+import type { Comparisons, LabeledRanking } from "./comparisons.ts";
+import type { Config } from "./config.ts";
+import type { PipelineData } from "./data.ts";
+import type { EncodedData } from "./encode.ts";
+import { type Answers, heldOutWinRate, judgements, pairShare, rateRows, sentimentWinRate } from "./judges.ts";
+import type { TaskPrompt } from "./tasks.ts";
+
+/** Rows of held-out text on which the alignment tax is measured, and rows per bootstrap cluster. */
+const taxRows = 512;
+const rowsPerCluster = 8;
+
+/** The models to compare, in the order of training; the first is the base, the second what the others must beat. */
+export type Contestants = ReadonlyArray<{ readonly name: string; readonly model: Model }>;
+
+/**
+ * Measures with judges that training never saw: held-out labellers, AFINN, WordNet's facts, held-out text. What needs a
+ * judge that the user's own data does not have is left out and named.
+ */
+export const evaluate = Effect.fn("evaluate")(function* (input: {
+  readonly contestants: Contestants;
+  readonly rewardModel: RewardModel;
+  readonly data: PipelineData;
+  readonly encoded: EncodedData;
+  readonly labelers: SimulatedLabelers<TaskPrompt>;
+  readonly tokenizer: Tokenizer;
+  readonly config: Config;
+  readonly key: Key;
+}) {
+  const { contestants, data, encoded, labelers, config, key } = input;
+  const { resamples } = config.evaluation;
+  const { publish } = yield* Progress;
+  const total = 2 * contestants.length;
+  let step = 0;
+  const stepDone = (what: string, value: number) =>
+    publish({ _tag: "Step", stage: "evaluate", step: ++step, total, metrics: { [what]: value }, tokens: 0 });
+
+  yield* publish({ _tag: "Started", stage: "evaluate", total, unit: "measurements" });
+  const prompts = encoded.evaluation.map(({ prompt }) => prompt);
+  const answers: Array<Answers & { readonly scores: Float32Array }> = [];
+  for (const { name, model } of contestants) {
+    answers.push(yield* answer(name, model, input));
+    yield* stepDone(`${name} mean learned reward`, mean(answers.at(-1)!.scores));
+  }
+  const tax = yield* measureTax(contestants, encoded, fold(key, "tax"), resamples, stepDone);
+
+  const judgedByLabelers = !data.own.comparisons; // simulated labellers say nothing about people's taste
+  const sft = answers.find(({ model }) => model === "sft")!;
+  const winRates = [];
+  for (const contestant of answers.filter((one) => one !== sft).reverse()) {
+    const [better, worse] = contestant.model === "base" ? [sft, contestant] : [contestant, sft];
+    const match = { prompts, answers: better, baseline: worse, resamples, key: fold(key, contestant.model) };
+    if (judgedByLabelers) winRates.push(yield* heldOutWinRate({ ...match, labelers: labelers.heldOut }));
+    const bySentiment = yield* sentimentWinRate(match);
+    if (bySentiment !== undefined) winRates.push(bySentiment);
+  }
+  yield* publish({ _tag: "Finished", stage: "evaluate", metrics: {} });
+  return {
+    winRates,
+    alignmentTax: [{ corpus: "held-out text", rows: tax }],
+    rates: answers.flatMap(({ model, texts }) => rateRows(model, judgements(data.criteria, prompts, texts))),
+    tables: [
+      {
+        title: "Diversity of the answers",
+        rows: answers.map(({ model, texts }) => ({
+          model,
+          "distinct 1-grams": distinct(texts.map(words), 1).toFixed(3),
+          "distinct 2-grams": distinct(texts.map(words), 2).toFixed(3),
+          "distinct responses": `${((100 * new Set(texts).size) / texts.length).toFixed(0)} %`,
+          "mean words": mean(texts.map((text) => words(text).length)).toFixed(1),
+        })),
+      },
+    ],
+    samples: prompts.map(
+      (prompt, i): Sample => ({
+        prompt: prompt.text.trim(),
+        answers: answers.map(({ model, texts, scores }) => ({
+          model,
+          text: texts[i]!,
+          scores: {
+            reward: scores[i]!,
+            ...(judgedByLabelers ? { gold: goldUtility(labelers.heldOut, prompt, texts[i]!) } : {}),
+          },
+        })),
+      }),
+    ),
+  };
+});
+
+const answer = Effect.fnUntraced(function* (
+  name: string,
+  model: Model,
+  input: {
+    readonly rewardModel: RewardModel;
+    readonly encoded: EncodedData;
+    readonly tokenizer: Tokenizer;
+    readonly config: Config;
+    readonly key: Key;
+  },
+) {
+  const { rewardModel, encoded, tokenizer, config, key } = input;
+  const generations = yield* Effect.promise((signal) =>
+    generate(model, {
+      prompts: encoded.evaluation.map(({ tokens }) => tokens),
+      maxNewTokens: config.ppo.maxNewTokens,
+      eos: tokenizer.specials.eos,
+      temperature: config.evaluation.temperature,
+      key: fold(key, "answers"),
+      slots: 64,
+      signal,
+    }),
+  );
+  const scores = yield* score(
+    rewardModel,
+    generations.map(({ tokens }, i) => [...encoded.evaluation[i]!.tokens, ...tokens]),
+  );
+  const texts = generations.map(({ tokens }) => tokenizer.decode(tokens, { skipSpecial: true }).trim());
+  return { model: name, texts, scores };
+});
+
+const measureTax = Effect.fnUntraced(function* (
+  contestants: Contestants,
+  encoded: EncodedData,
+  key: Key,
+  resamples: number,
+  stepDone: (what: string, value: number) => Effect.Effect<void>,
+) {
+  const length = contestants[0]!.model.config.contextLength;
+  const rows = chunkStream(encoded.corpus.validation, { length }).slice(0, taxRows);
+  const batches = Array.from({ length: Math.ceil(rows.length / rowsPerCluster) }, (_, i) =>
+    padRight(
+      rows.slice(i * rowsPerCluster, (i + 1) * rowsPerCluster).map((tokens) => ({ tokens })),
+      { padId: 0 },
+    ),
+  );
+  const nats: Record<string, Array<number>> = {};
+  let tokens: Array<number> = [];
+  for (const { name, model } of contestants) {
+    const measured = yield* Effect.forEach(batches, (batch) => crossEntropy(model, [batch]));
+    tokens = measured.map((one) => one.tokens);
+    nats[name] = measured.map((one) => one.crossEntropy * one.tokens);
+    yield* stepDone(`${name} nats per token`, sum(nats[name]) / sum(tokens));
+  }
+  const { base, ...models } = nats;
+  return alignmentTax({ tokens, base: base!, models, key, resamples });
+});
+
+/** How often the reward model orders pairs as labellers do, beside how often labellers agree with each other. */
+export const measureRewardModel = Effect.fn("measureRewardModel")(function* (
+  model: RewardModel,
+  comparisons: Comparisons,
+  key: Key,
+  { evaluation: { resamples } }: Config,
+) {
+  const accuracy = Effect.fnUntraced(function* (rankings: ReadonlyArray<LabeledRanking>) {
+    const scores = yield* scoreRankings(model, rankings);
+    return pairShare(
+      rankings.flatMap((ranking, i) =>
+        orderings(
+          ranking.ranks,
+          [...scores[i]!].map((value) => -value),
+        ).map((agrees) => ({
+          prompt: ranking.prompt.join(),
+          agrees,
+        })),
+      ),
+      fold(key, "accuracy"),
+      resamples,
+    );
+  });
+  const agreement = (rankingsByLabeler: ReadonlyArray<ReadonlyArray<LabeledRanking>>) =>
+    pairShare(
+      rankingsByLabeler.flatMap((own, i) =>
+        rankingsByLabeler.slice(0, i).flatMap((others) =>
+          own.flatMap((ranking, j) =>
+            orderings(ranking.ranks, others[j]!.ranks).map((agrees) => ({
+              prompt: ranking.prompt.join(),
+              agrees,
+            })),
+          ),
+        ),
+      ),
+      fold(key, "agreement"),
+      resamples,
+    );
+  const { validation, heldOut, overlap } = comparisons;
+  return {
+    accuracy: yield* accuracy(validation),
+    ...(heldOut.length > 0 ? { heldOutAccuracy: yield* accuracy(heldOut.flat()) } : {}),
+    ...(overlap.length > 1 ? { labelerAgreement: agreement(overlap) } : {}),
+    ...(heldOut.length > 1 ? { heldOutAgreement: agreement(heldOut) } : {}),
+  };
+});
+
+/** For each pair that both order: 1 where they order it alike, else 0. */
+function orderings(a: ReadonlyArray<number>, b: ReadonlyArray<number>): ReadonlyArray<number> {
+  return a.flatMap((_, i) =>
+    a.slice(0, i).flatMap((_, j) => {
+      const product = (a[i]! - a[j]!) * (b[i]! - b[j]!);
+      return product === 0 ? [] : [product > 0 ? 1 : 0];
+    }),
+  );
+}
+
+function sum(values: ArrayLike<number>): number {
+  return Array.from(values).reduce((total, value) => total + value, 0);
+}
+
+function mean(values: ArrayLike<number>): number {
+  return sum(values) / values.length;
+}

@@ -1,0 +1,189 @@
+/**
+ * InstructGPT (Ouyang et al. 2022) end to end on one machine: read from `pipeline` down, it is the paper's figure 2.
+ *
+ *     npm start                                   the default preset: about ten minutes on two cores
+ *     npm start -- --preset smoke --seed 2        every stage in a minute
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime";
+import * as NodeServices from "@effect/platform-node/NodeServices";
+import { fold, key, Progress, RunFolder } from "@rlhf/core";
+import { chunkStream } from "@rlhf/data";
+import { type SimulatedLabelers, simulatedLabelers } from "@rlhf/labeler";
+import { pretrain } from "@rlhf/pretrain";
+import { trainReward } from "@rlhf/reward";
+import { finetune } from "@rlhf/sft";
+import { Backend } from "@rlhf/tensor";
+import { tokenizerFromJson, trainBpe } from "@rlhf/tokenizer";
+import { cloneModel, initModel, type Model } from "@rlhf/transformer";
+import { Console, Effect } from "effect";
+import { chooseByReward } from "./choose_checkpoint.ts";
+import { collectComparisons } from "./comparisons.ts";
+import { Config } from "./config.ts";
+import { loadData } from "./data.ts";
+import { encodeData } from "./encode.ts";
+import { evaluate, measureRewardModel } from "./evaluate.ts";
+import { decodeConfig, parseFlags } from "./flags.ts";
+import { manifest } from "./manifest.ts";
+import { splitRankings } from "./own_comparisons.ts";
+import { defaultPreset, presets } from "./presets.ts";
+import { reinforce } from "./reinforce.ts";
+import { describeLabelers, notEvaluated, writeReport } from "./report.ts";
+import { inRound } from "./round.ts";
+import { save, saveComparisons } from "./save.ts";
+import type { Setting } from "./setting.ts";
+import type { TaskPrompt } from "./tasks.ts";
+import { showProgress } from "./terminal.ts";
+
+/** The paper's steps, in its order. */
+const pipeline = Effect.fn("instructgpt")(function* (setting: Setting) {
+  const { config, data, encoded, tokenizer } = setting;
+  const root = key(config.seed);
+  const labelers = simulatedLabelers({ criteria: data.criteria, key: fold(root, "labelers") });
+
+  // Pretraining: a language model that knows text, and nothing of instructions.
+  const shape = { architecture: "gpt2", vocabSize: tokenizer.vocabSize, ...config.model } as const;
+  const base = initModel(shape, fold(root, "model"));
+  yield* pretrain({
+    model: base,
+    tokens: encoded.corpus.train,
+    validation: encoded.corpus.validation,
+    config: config.pretrain,
+    key: fold(root, "pretrain"),
+  });
+  yield* save("base", base, tokenizer);
+
+  // Step 1: demonstrations, and a supervised policy. Every epoch is kept until a reward model can choose.
+  const epochs: Array<Model> = [];
+  const { model: supervised } = yield* finetune({
+    model: cloneModel(base),
+    demonstrations: encoded.demonstrations,
+    validation: encoded.validation,
+    config: config.sft,
+    key: fold(root, "sft"),
+    afterEpoch: (model) => Effect.sync(() => epochs.push(cloneModel(model))),
+  });
+
+  // Steps 2 and 3, and again with comparisons of the new policy for every further round.
+  const first = yield* align({ ...setting, labelers, writer: supervised, candidates: epochs, round: 1 });
+  let last = first;
+  for (let round = 2; round <= config.rounds; round++) {
+    const policy = last.ppoPtx.model;
+    last = yield* align({ ...setting, labelers, writer: policy, candidates: [policy], round });
+  }
+
+  // Evaluation, by judges that training never saw.
+  const { comparisons, reward, ppo, ppoPtx } = last;
+  const evaluation = yield* evaluate({
+    ...setting,
+    contestants: [
+      { name: "base", model: base },
+      { name: "sft", model: first.policy },
+      { name: "ppo", model: ppo.model },
+      { name: "ppo-ptx", model: ppoPtx.model },
+    ],
+    rewardModel: reward.model,
+    labelers,
+    key: fold(root, "evaluation"),
+  });
+  const measured = yield* measureRewardModel(reward.model, comparisons, fold(root, "reward model"), config);
+  return {
+    ...evaluation,
+    frontier: [ppo.frontier, ppoPtx.frontier],
+    rewardModel: { ...measured, calibration: reward.calibration.bins },
+    ...(data.own.comparisons ? {} : { labelers: describeLabelers(labelers, comparisons) }),
+  };
+});
+
+/** Step 2, comparisons and a reward model, and step 3, PPO: without and with pretraining gradients. */
+const align = Effect.fn("align")(
+  function* (
+    input: Setting & {
+      readonly labelers: SimulatedLabelers<TaskPrompt>;
+      /** Writes the answers that are compared. */
+      readonly writer: Model;
+      /** Of these the reward model chooses the policy to start from. */
+      readonly candidates: ReadonlyArray<Model>;
+      readonly round: number;
+    },
+  ) {
+    const { config, data, encoded, tokenizer, labelers, writer, candidates, round } = input;
+    const root = fold(key(config.seed), `round ${round}`);
+
+    const comparisons = data.own.comparisons
+      ? splitRankings(data.rankings, encoded.rankings, config, root)
+      : yield* collectComparisons({ ...input, policy: writer, prompts: encoded.prompts, key: root });
+    yield* saveComparisons(round, comparisons);
+    const reward = yield* trainReward({
+      policy: writer,
+      rankings: comparisons.training,
+      validation: comparisons.validation,
+      demonstrations: encoded.validation,
+      config: config.reward,
+      key: fold(root, "reward"),
+    });
+    yield* save(`reward-${round}`, reward.model, tokenizer);
+    const policy = yield* chooseByReward({ ...input, candidates, rewardModel: reward.model, key: root });
+    yield* save(`policy-${round}`, policy, tokenizer);
+
+    const optimise = (ptxCoefficient: number) =>
+      reinforce({
+        policy,
+        rewardModel: reward.model,
+        prompts: encoded.prompts,
+        pretraining: chunkStream(encoded.corpus.train, { length: config.model.contextLength }),
+        gold: data.own.comparisons ? [] : labelers.heldOut,
+        tokenizer,
+        config: { ...config.ppo, ptxCoefficient },
+        key: root,
+      });
+    const ppo = yield* optimise(0);
+    const ppoPtx = yield* optimise(config.ppo.ptxCoefficient);
+    yield* save(`ppo-${round}`, ppo.model, tokenizer);
+    yield* save(`ppo-ptx-${round}`, ppoPtx.model, tokenizer);
+    return { comparisons, reward, policy, ppo, ppoPtx };
+  },
+  (effect, { round }) => inRound(round)(effect),
+);
+
+/** Everything that can be wrong with flags, config and data is found here, before any work starts. */
+const prepare = Effect.fn("prepare")(function* (args: ReadonlyArray<string>) {
+  const flags = yield* parseFlags(args, presets, defaultPreset);
+  const config = yield* decodeConfig(Config, flags.fields);
+  const data = yield* loadData(config, fold(key(config.seed), "data"));
+  const { vocabulary: vocabSize } = config;
+  const tokenizer = tokenizerFromJson(trainBpe(data.corpus.train, { vocabSize }));
+  const encoded = yield* encodeData(data, tokenizer, config);
+  const setting: Setting = { config, data, tokenizer, encoded };
+  return { ...flags, setting };
+});
+
+const main = Effect.gen(function* () {
+  const { preset, setting } = yield* prepare(process.argv.slice(2));
+  const { config, data } = setting;
+  const path = config.run ?? `runs/${preset}-seed${config.seed}`;
+  yield* Effect.gen(function* () {
+    const backend = yield* Backend;
+    const folder = yield* RunFolder;
+    const record = manifest({
+      seed: config.seed,
+      backend,
+      data: { corpus: data.corpus, demonstrations: data.demonstrations },
+    });
+    yield* folder.writeJson("config.json", config);
+    yield* folder.writeJson("manifest.json", record);
+    yield* Console.log(`Backend ${backend.name}: ${backend.reason}\nRun folder ${path}`);
+    yield* showProgress;
+    const results = yield* pipeline(setting);
+    yield* writeReport({
+      ...results,
+      notEvaluated: notEvaluated(data) ?? [],
+      configuration: { ...config },
+      versions: record.versions,
+    });
+  }).pipe(
+    Effect.scoped,
+    Effect.provide([Backend.layer(config.backend), RunFolder.layer(path), Progress.layer]),
+  );
+});
+
+main.pipe(Effect.provide(NodeServices.layer), NodeRuntime.runMain);

@@ -1,0 +1,110 @@
+import type { Fields } from "./flags.ts";
+
+/** Settings that all presets share: what small models trained from scratch need in place of InstructGPT's 1.3B figures. */
+const shared = {
+  seed: 1,
+  backend: "auto",
+  rounds: 1,
+  run: null,
+  corpus: null,
+  demonstrations: null,
+  comparisons: null,
+  vocabulary: 4096,
+} as const;
+
+/** Sized for two CPU cores with the native engine: about ten minutes. */
+const laptop = {
+  ...shared,
+  model: { layers: 4, width: 192, heads: 4, contextLength: 64 },
+  tasks: { demonstrations: 6000, validation: 300, prompts: 3000, evaluation: 400 },
+  pretrain: {
+    steps: 1200,
+    batchSize: 32,
+    microBatchSize: 32,
+    learningRate: 2e-3,
+    warmupSteps: 60,
+    floorShare: 0.1,
+    weightDecay: 0.1,
+    maxGradNorm: 1,
+    evaluateEvery: 300,
+  },
+  sft: {
+    epochs: 4,
+    batchSize: 64,
+    microBatchSize: 64,
+    learningRate: 5e-4,
+    floorShare: 0.1,
+    dropout: 0.1,
+    maxGradNorm: 1,
+  },
+  comparing: { prompts: 1200, fewest: 4, most: 9, validationShare: 0.15, overlap: 0.1 },
+  reward: {
+    epochs: 1,
+    batchSize: 16,
+    microBatchSize: 16,
+    learningRate: 3e-4,
+    floorShare: 0.1,
+    maxGradNorm: 1,
+  },
+  ppo: {
+    iterations: 60,
+    batchSize: 128,
+    minibatchSize: 64,
+    microBatchSize: 64,
+    epochs: 1,
+    maxNewTokens: 32,
+    temperature: 1,
+    missingEosPenalty: 1,
+    policyLearningRate: 1e-4,
+    criticLearningRate: 2e-4,
+    warmupIterations: 10,
+    maxGradNorm: 1,
+    emaDecay: 0.9,
+    gamma: 1,
+    lambda: 0.95,
+    clipRange: 0.2,
+    valueClipRange: 0.2,
+    whitenRewards: false,
+    klControl: { _tag: "Adaptive", coefficient: 0.05, target: 8, horizon: 2000 },
+    ptxCoefficient: 1,
+    ptxExamplesPerEpisode: 1,
+    sampleEvery: 20,
+    samples: 4,
+  },
+  evaluation: { temperature: 1, resamples: 1000 },
+} as const satisfies Fields;
+
+/** For the wasm backend, several times slower than the native engine: everything a size smaller. */
+const small = {
+  ...laptop,
+  vocabulary: 2048,
+  model: { layers: 3, width: 96, heads: 3, contextLength: 64 },
+  pretrain: { ...laptop.pretrain, steps: 500 },
+  sft: { ...laptop.sft, epochs: 2 },
+  comparing: { ...laptop.comparing, prompts: 500 },
+  ppo: { ...laptop.ppo, iterations: 25 },
+} as const satisfies Fields;
+
+/** Every stage, so small that a test can wait for it; nothing of note is learned. */
+const smoke = {
+  ...laptop,
+  vocabulary: 1024,
+  model: { layers: 2, width: 32, heads: 2, contextLength: 64 },
+  tasks: { demonstrations: 200, validation: 40, prompts: 80, evaluation: 24 },
+  pretrain: { ...laptop.pretrain, steps: 20, batchSize: 16, warmupSteps: 5, evaluateEvery: 10 },
+  sft: { ...laptop.sft, epochs: 2 },
+  comparing: { ...laptop.comparing, prompts: 24 },
+  ppo: {
+    ...laptop.ppo,
+    iterations: 2,
+    batchSize: 16,
+    minibatchSize: 8,
+    maxNewTokens: 16,
+    sampleEvery: 1,
+    samples: 2,
+  },
+  evaluation: { temperature: 1, resamples: 100 },
+} as const satisfies Fields;
+
+export const defaultPreset = "laptop";
+export const presets: Readonly<Record<string, Fields>> = { laptop, small, smoke };

@@ -1,0 +1,71 @@
+import { readFile } from "node:fs/promises";
+import { type MetricsRow, RunFolder } from "@rlhf/core";
+import { type LabelersReport, type ReportData, renderReport } from "@rlhf/eval/report";
+import { renderSummary } from "@rlhf/eval/summary";
+import { datasetSize, type SimulatedLabelers } from "@rlhf/labeler";
+import { Console, Effect } from "effect";
+import type { Comparisons } from "./comparisons.ts";
+import type { PipelineData } from "./data.ts";
+import type { TaskPrompt } from "./tasks.ts";
+
+/** Writes `report.html` and `report.json`, prints one screen of results, and says where the page is. */
+export const writeReport = Effect.fn("writeReport")(function* (
+  results: Omit<ReportData, "metrics" | "title" | "date">,
+) {
+  const folder = yield* RunFolder;
+  const lines = yield* Effect.promise(() => readFile(folder.file("metrics.jsonl"), "utf8"));
+  const data: ReportData = {
+    title: "InstructGPT, end to end",
+    date: new Date().toISOString().slice(0, 10),
+    ...results,
+    metrics: lines
+      .trim()
+      .split("\n")
+      .map((line): MetricsRow => JSON.parse(line)),
+  };
+  yield* folder.writeText("report.html", renderReport(data));
+  const { metrics: _, ...stored } = data; // metrics.jsonl has them
+  yield* folder.writeJson("report.json", stored);
+  yield* Console.log(`\n${renderSummary(data, 100)}\n\n${folder.file("report.html")}`);
+});
+
+/** The simulated labellers, their taste, and how much they ranked. */
+export function describeLabelers(
+  labelers: SimulatedLabelers<TaskPrompt>,
+  { texts }: Comparisons,
+): LabelersReport {
+  const { training, heldOut } = labelers;
+  const { prompts, responses, pairs, tied } = datasetSize(texts);
+  const row = (role: string) => (labeler: (typeof training)[number]) => ({
+    labeller: labeler.name,
+    role,
+    ...Object.fromEntries(Object.entries(labeler.weights).map(([name, weight]) => [name, weight.toFixed(2)])),
+    strictness: labeler.strictness.toFixed(2),
+  });
+  return {
+    simulated: true,
+    description:
+      `${training.length} simulated labellers ranked ${responses} responses to ${prompts} prompts: ${pairs} pairs, ` +
+      `${tied} of them tied. ${heldOut.length} more are held out and only judge. Each rates words as one of the ten ` +
+      "people behind VADER's lexicon did, weighs the criteria in its own way, and slips at random.",
+    rows: [...training.map(row("training")), ...heldOut.map(row("held out"))],
+  };
+}
+
+/** What the user's own data leaves without a judge. */
+export function notEvaluated({ own }: PipelineData): ReportData["notEvaluated"] {
+  const left = [];
+  if (own.comparisons) {
+    left.push({
+      what: "win rates, gold reward, agreement between labellers",
+      why: "your comparisons come from people, and no simulated labeller knows their taste",
+    });
+  }
+  if (own.demonstrations || own.comparisons) {
+    left.push({
+      what: "instruction followed, asked-for mood, truthfulness",
+      why: "the built-in checks read WordNet's tasks only, not prompts of your own",
+    });
+  }
+  return left;
+}
