@@ -12,7 +12,7 @@ export const SftConfig = Schema.Struct({
   ),
   learningRate: setting(Positive, 9.65e-6, "Peak learning rate η. InstructGPT C.1: 9.65e-6 for 1.3B and 6B"),
   floorShare: setting(Share, 0.1, "Last learning rate as a share of the peak, cosine. InstructGPT C.1: 0.1"),
-  dropout: setting(Share, 0.2, "Rate of residual dropout. InstructGPT C.1: 0.2"),
+  dropout: setting(Share.check(Schema.isLessThan(1)), 0.2, "Rate of residual dropout. InstructGPT C.1: 0.2"),
   maxGradNorm: setting(
     Positive,
     1,
