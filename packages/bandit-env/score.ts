@@ -21,7 +21,8 @@ export class ScoreFailed extends Schema.TaggedError<ScoreFailed>()("ScoreFailed"
 
 /**
  * Scores with the penalty for a response that never ended: score − penalty · [not finished]. Without it a policy
- * learns to ramble to the token limit wherever that scores well ("N+ implementation details", arXiv:2403.17031).
+ * learns to ramble to the token limit wherever that scores well. Huang et al. 2024 (arXiv:2403.17031) replace the score
+ * by −1; taking a penalty off, as TRL does, keeps the order among unfinished responses.
  */
 export function penalizeMissingEos({
   scores,

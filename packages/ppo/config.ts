@@ -23,12 +23,12 @@ export const PpoConfig = Schema.Struct({
   missingEosPenalty: setting(
     NonNegative,
     1,
-    "Taken off the score of a response that did not end. N+ details: 1",
+    "Taken off the score of a response that did not end. TRL's examples: 1",
   ),
   policyLearningRate: setting(
     Positive,
     5e-6,
-    "η of the policy. lm-human-preferences: 5e-6; not in InstructGPT",
+    "η of the policy. lm-human-preferences: 5e-6. InstructGPT E.9 tried 2.55e-6 to 2.55e-5",
   ),
   criticLearningRate: setting(Positive, 9e-6, "η of the value network. InstructGPT: 9e-6"),
   warmupIterations: setting(
