@@ -22,7 +22,7 @@ export interface Calibration {
  * `σ(|Δ|)` should prefer the response that scores higher. Pairs are sorted by `σ(|Δ|)` into bins of equal width between
  * 0.5 and 1; empty bins are left out. Which response of a pair comes first therefore does not matter.
  *
- * Reward-model calibration as in Bai et al. 2022, arXiv:2204.05862, figure 9; expected calibration error as in
+ * Reward-model calibration as in Bai et al. 2022, arXiv:2204.05862, section 3.3; expected calibration error as in
  * Guo et al. 2017, arXiv:1706.04599, equation 3.
  *
  * @param scores for each ranking one score per response
