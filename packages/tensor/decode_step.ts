@@ -117,7 +117,7 @@ const task = "decode";
  * @param options.positions `[n]`; what lies before them in the slot has been written, now or in an earlier step
  * @param options.outputRows `[m]`, the rows whose next token is wanted
  * @returns logits `[m, vocab]`
- * @throws RangeError when lengths differ or a slot, position or row does not exist
+ * @throws RangeError when lengths differ, a slot, position or row does not exist, or two rows share a place
  */
 export const decodeStep = (options: {
   readonly spec: DecoderSpec;
@@ -141,6 +141,8 @@ export const decodeStep = (options: {
   const context = weights.positionEmbedding?.shape[0] ?? Number.POSITIVE_INFINITY;
   assertBelow("positions", positions, Math.min(cache.length, context));
   assertBelow("outputRows", outputRows, rows);
+  const places = new Set(slots.map((slot, row) => slot * cache.length + positions[row]!));
+  assertRange(task, places.size === rows, "no two rows may stand at one position of one slot");
   assertRange(
     task,
     weights.blocks.length === cache.layers,
@@ -196,8 +198,8 @@ const composedDecodeStep = (options: {
           [heads * headDim, kvHeads * headDim, kvHeads * headDim],
           1,
         ) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
-        cache.keys[layer] = written(cache.keys[layer]!, plan.sources, key);
-        cache.values[layer] = written(cache.values[layer]!, plan.sources, value);
+        cache.keys[layer] = written(cache.keys[layer]!, plan, key);
+        cache.values[layer] = written(cache.values[layer]!, plan, value);
         const mixed = attendToCache(query, cache.keys[layer]!, cache.values[layer]!, plan, spec);
         const { attentionOut, up, down } = block;
         const attended = linear(mixed, attentionOut.weight, { bias: attentionOut.bias, residual: x });
@@ -214,22 +216,28 @@ const composedDecodeStep = (options: {
   });
 };
 
-/** How rows are laid out for attention: by slot, each slot's rows padded to those of the busiest. */
-interface AttentionPlan {
-  readonly slots: number;
+/** Slots that bring equally many rows attend together. */
+interface AttentionGroup {
+  /** Rising. */
+  readonly slots: ReadonlyArray<number>;
   readonly rowsPerSlot: number;
   /** The longest context of any row. */
   readonly context: number;
-  /** int32 `[slots · rowsPerSlot]`: which row stands there (any row, where there is none). */
-  readonly arranged: tf.Tensor1D;
-  /** int32 `[n]`: where each row stands. */
-  readonly places: tf.Tensor1D;
-  /** int32 `[cache rows]`: where each row of the next cache comes from, in the old cache with the new rows behind. */
-  readonly sources: tf.Tensor1D;
-  /** int32 `[slots · context]`: the cache rows that are read. */
-  readonly read: tf.Tensor1D;
+  /** int32 `[slots · rowsPerSlot]`: which rows these are, slot after slot. */
+  readonly rows: tf.Tensor1D;
   /** `[slots, 1, rowsPerSlot, context]`: 0 where a row sees a position, a huge negative number elsewhere. */
   readonly mask: tf.Tensor4D;
+}
+
+interface AttentionPlan {
+  readonly cacheSlots: number;
+  readonly groups: ReadonlyArray<AttentionGroup>;
+  /** int32 `[n]`: where each row stands among the rows of all groups. */
+  readonly places: tf.Tensor1D;
+  /** int32 `[n, 1]`: the cache row that each row writes. */
+  readonly writes: tf.Tensor2D;
+  /** `[cache rows, 1]`: 0 for the cache rows that are written, 1 for those that stay. */
+  readonly stays: tf.Tensor2D;
 }
 
 const planAttention = (options: {
@@ -238,48 +246,65 @@ const planAttention = (options: {
   readonly positions: Int32Array;
 }): AttentionPlan => {
   const { cache, slots, positions } = options;
-  const rowsOfSlot = new Map<number, number[]>();
-  slots.forEach((slot, row) => {
-    const rows = rowsOfSlot.get(slot);
-    if (rows) rows.push(row);
-    else rowsOfSlot.set(slot, [row]);
-  });
-  const context = positions.reduce((a, b) => Math.max(a, b), 0) + 1;
-  const rowsPerSlot = Math.max(...[...rowsOfSlot.values()].map((rows) => rows.length));
+  const rowsOfSlot = groupBy(slots.keys(), (row) => slots[row]!);
+  const slotsByCount = groupBy(rowsOfSlot.keys(), (slot) => rowsOfSlot.get(slot)!.length);
+  const writes = slots.map((slot, row) => slot * cache.length + positions[row]!);
+  const stays = new Float32Array(cache.slots * cache.length).fill(1);
+  for (const cacheRow of writes) stays[cacheRow] = 0;
 
-  const cacheRows = cache.slots * cache.length;
-  const sources = Int32Array.from({ length: cacheRows }, (_, row) => row);
-  const arranged = new Int32Array(rowsOfSlot.size * rowsPerSlot);
   const places = new Int32Array(slots.length);
-  const read = new Int32Array(rowsOfSlot.size * context);
-  const mask = new Float32Array(arranged.length * context);
-  [...rowsOfSlot].forEach(([slot, rows], group) => {
-    for (let position = 0; position < context; position++) {
-      read[group * context + position] = slot * cache.length + position;
-    }
+  let placed = 0;
+  const groups = [...slotsByCount].map(([rowsPerSlot, unsorted]): AttentionGroup => {
+    const groupSlots = unsorted.toSorted((a, b) => a - b);
+    const rows = groupSlots.flatMap((slot) => rowsOfSlot.get(slot)!);
+    const context = Math.max(...rows.map((row) => positions[row]!)) + 1;
+    const mask = new Float32Array(rows.length * context);
     rows.forEach((row, index) => {
-      const place = group * rowsPerSlot + index;
-      arranged[place] = row;
-      places[row] = place;
-      sources[slot * cache.length + positions[row]!] = cacheRows + row;
-      mask.fill(-1e30, place * context + positions[row]! + 1, (place + 1) * context);
+      places[row] = placed++;
+      mask.fill(-1e30, index * context + positions[row]! + 1, (index + 1) * context);
     });
+    return {
+      slots: groupSlots,
+      rowsPerSlot,
+      context,
+      rows: tf.tensor1d(rows, "int32"),
+      mask: tf.tensor4d(mask, [groupSlots.length, 1, rowsPerSlot, context]),
+    };
   });
   return {
-    slots: rowsOfSlot.size,
-    rowsPerSlot,
-    context,
-    arranged: tf.tensor1d(arranged, "int32"),
+    cacheSlots: cache.slots,
+    groups,
     places: tf.tensor1d(places, "int32"),
-    sources: tf.tensor1d(sources, "int32"),
-    read: tf.tensor1d(read, "int32"),
-    mask: tf.tensor4d(mask, [rowsOfSlot.size, 1, rowsPerSlot, context]),
+    writes: tf.tensor2d(writes, [writes.length, 1], "int32"),
+    stays: tf.tensor2d(stays, [stays.length, 1]),
   };
 };
 
+/** The items by key, in the order of their first appearance. */
+const groupBy = (items: Iterable<number>, keyOf: (item: number) => number): Map<number, number[]> => {
+  const groups = new Map<number, number[]>();
+  for (const item of items) {
+    const group = groups.get(keyOf(item));
+    if (group) group.push(item);
+    else groups.set(keyOf(item), [item]);
+  }
+  return groups;
+};
+
+/** Rising numbers as runs of consecutive ones. */
+const runs = (numbers: ReadonlyArray<number>): Array<{ readonly first: number; count: number }> => {
+  const found: Array<{ readonly first: number; count: number }> = [];
+  for (const number of numbers) {
+    const last = found.at(-1);
+    if (last && last.first + last.count === number) last.count++;
+    else found.push({ first: number, count: 1 });
+  }
+  return found;
+};
+
 /** The cache with some rows replaced, outside of every tidy; the old one is freed. */
-const written = (cache: tf.Tensor, sources: tf.Tensor1D, rows: tf.Tensor2D): tf.Tensor => {
-  const next = tf.keep(tf.gather(tf.concat([cache, rows]), sources));
+const written = (cache: tf.Tensor, { writes, stays }: AttentionPlan, rows: tf.Tensor2D): tf.Tensor => {
+  const next = tf.keep(tf.add(tf.mul(cache, stays), tf.scatterND(writes, rows, cache.shape)));
   cache.dispose();
   return next;
 };
@@ -289,21 +314,27 @@ const attendToCache = (
   keys: tf.Tensor,
   values: tf.Tensor,
   plan: AttentionPlan,
-  spec: DecoderSpec,
+  { heads, kvHeads, headDim }: DecoderSpec,
 ): tf.Tensor2D => {
-  const { heads, kvHeads, headDim } = spec;
-  const { slots, rowsPerSlot, context } = plan;
-  const headMajor = (x: tf.Tensor, rows: number) => {
-    const byHead = tf.transpose(tf.reshape(x, [slots, rows, -1, headDim]), [0, 2, 1, 3]);
-    return tf.reshape(byHead, [slots * kvHeads, -1, headDim]);
-  };
-  const q = headMajor(tf.gather(query, plan.arranged), rowsPerSlot);
-  const k = headMajor(tf.gather(keys, plan.read), context);
-  const v = headMajor(tf.gather(values, plan.read), context);
-  const scores = tf.mul(tf.matMul(q, k, false, true), 1 / Math.sqrt(headDim));
-  const masked = tf.add(tf.reshape(scores, [slots, heads, rowsPerSlot, context]), plan.mask);
-  const weights = tf.reshape(tf.softmax(masked), [slots * kvHeads, -1, context]);
-  const mixed = tf.reshape(tf.matMul(weights, v), [slots, heads, rowsPerSlot, headDim]);
-  const byRow = tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [slots * rowsPerSlot, heads * headDim]);
-  return tf.gather(byRow, plan.places) as tf.Tensor2D;
+  const attended = plan.groups.map(({ slots, rowsPerSlot, context, rows, mask }) => {
+    const headMajor = (x: tf.Tensor, rowsOfSlot: number) => {
+      const byHead = tf.transpose(tf.reshape(x, [slots.length, rowsOfSlot, -1, headDim]), [0, 2, 1, 3]);
+      return tf.reshape(byHead, [slots.length * kvHeads, -1, headDim]);
+    };
+    /** The context of these slots, in few slices: on wasm `gather` is slow, and each slice reads the whole input. */
+    const read = (cached: tf.Tensor) => {
+      const bySlot = tf.reshape(cached, [plan.cacheSlots, -1, kvHeads * headDim]);
+      const parts = runs(slots).map(({ first, count }) =>
+        tf.slice(bySlot, [first, 0, 0], [count, context, -1]),
+      );
+      return headMajor(tf.concat(parts), context);
+    };
+    const q = headMajor(tf.gather(query, rows), rowsPerSlot);
+    const scores = tf.mul(tf.matMul(q, read(keys), false, true), 1 / Math.sqrt(headDim));
+    const masked = tf.add(tf.reshape(scores, [slots.length, heads, rowsPerSlot, context]), mask);
+    const weights = tf.reshape(tf.softmax(masked), [slots.length * kvHeads, -1, context]);
+    const mixed = tf.reshape(tf.matMul(weights, read(values)), [slots.length, heads, rowsPerSlot, headDim]);
+    return tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [-1, heads * headDim]) as tf.Tensor2D;
+  });
+  return tf.gather(tf.concat(attended), plan.places) as tf.Tensor2D;
 };

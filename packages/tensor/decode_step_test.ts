@@ -180,6 +180,8 @@ describe.each(backends)("decodeStep on %s", (backend) => {
     expect(step({ ids: Int32Array.of(vocab) })).toThrow(RangeError);
     expect(step({ outputRows: Int32Array.of(1) })).toThrow(RangeError);
     expect(step({ slots: Int32Array.of(0, 0) })).toThrow(RangeError);
+    const two = Int32Array.of(0, 0);
+    expect(step({ ids: two, slots: two, positions: two })).toThrow("no two rows may stand");
     cache.dispose();
   });
 });
