@@ -4,35 +4,25 @@
  *     npm start                                   the default preset: about ten minutes on two cores
  *     npm start -- --preset smoke --seed 2        every stage in a minute
  */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime";
-import * as NodeServices from "@effect/platform-node/NodeServices";
-import { fold, key, Progress, RunFolder } from "@rlhf/core";
+import { fold, key } from "@rlhf/core";
 import { chunkStream } from "@rlhf/data";
 import { type SimulatedLabelers, simulatedLabelers } from "@rlhf/labeler";
 import { pretrain } from "@rlhf/pretrain";
 import { trainReward } from "@rlhf/reward";
 import { finetune } from "@rlhf/sft";
-import { Backend } from "@rlhf/tensor";
-import { tokenizerFromJson, trainBpe } from "@rlhf/tokenizer";
 import { cloneModel, initModel, type Model } from "@rlhf/transformer";
-import { Console, Effect } from "effect";
+import { Effect } from "effect";
 import { chooseByReward } from "./choose_checkpoint.ts";
 import { collectComparisons } from "./comparisons.ts";
-import { Config } from "./config.ts";
-import { loadData } from "./data.ts";
-import { encodeData } from "./encode.ts";
 import { evaluate, measureRewardModel } from "./evaluate.ts";
-import { decodeConfig, parseFlags } from "./flags.ts";
-import { manifest } from "./manifest.ts";
 import { splitRankings } from "./own_comparisons.ts";
-import { defaultPreset, presets } from "./presets.ts";
 import { reinforce } from "./reinforce.ts";
-import { describeLabelers, notEvaluated, writeReport } from "./report.ts";
+import { describeLabelers } from "./report.ts";
 import { inRound } from "./round.ts";
 import { save, saveComparisons } from "./save.ts";
 import type { Setting } from "./setting.ts";
+import { start } from "./start.ts";
 import type { TaskPrompt } from "./tasks.ts";
-import { showProgress } from "./terminal.ts";
 
 /** The paper's steps, in its order. */
 const pipeline = Effect.fn("instructgpt")(function* (setting: Setting) {
@@ -145,45 +135,4 @@ const align = Effect.fn("align")(
   (effect, { round }) => inRound(round)(effect),
 );
 
-/** Everything that can be wrong with flags, config and data is found here, before any work starts. */
-const prepare = Effect.fn("prepare")(function* (args: ReadonlyArray<string>) {
-  const flags = yield* parseFlags(args, presets, defaultPreset);
-  const config = yield* decodeConfig(Config, flags.fields);
-  const data = yield* loadData(config, fold(key(config.seed), "data"));
-  const { vocabulary: vocabSize } = config;
-  const tokenizer = tokenizerFromJson(trainBpe(data.corpus.train, { vocabSize }));
-  const encoded = yield* encodeData(data, tokenizer, config);
-  const setting: Setting = { config, data, tokenizer, encoded };
-  return { ...flags, setting };
-});
-
-const main = Effect.gen(function* () {
-  const { preset, setting } = yield* prepare(process.argv.slice(2));
-  const { config, data } = setting;
-  const path = config.run ?? `runs/${preset}-seed${config.seed}`;
-  yield* Effect.gen(function* () {
-    const backend = yield* Backend;
-    const folder = yield* RunFolder;
-    const record = manifest({
-      seed: config.seed,
-      backend,
-      data: { corpus: data.corpus, demonstrations: data.demonstrations },
-    });
-    yield* folder.writeJson("config.json", config);
-    yield* folder.writeJson("manifest.json", record);
-    yield* Console.log(`Backend ${backend.name}: ${backend.reason}\nRun folder ${path}`);
-    yield* showProgress;
-    const results = yield* pipeline(setting);
-    yield* writeReport({
-      ...results,
-      notEvaluated: notEvaluated(data) ?? [],
-      configuration: { ...config },
-      versions: record.versions,
-    });
-  }).pipe(
-    Effect.scoped,
-    Effect.provide([Backend.layer(config.backend), RunFolder.layer(path), Progress.layer]),
-  );
-});
-
-main.pipe(Effect.provide(NodeServices.layer), NodeRuntime.runMain);
+start(pipeline);

@@ -8,6 +8,12 @@ import type { Comparisons } from "./comparisons.ts";
 import type { PipelineData } from "./data.ts";
 import type { TaskPrompt } from "./tasks.ts";
 
+/** What a run found out. */
+export type Results = Omit<
+  ReportData,
+  "metrics" | "title" | "date" | "configuration" | "versions" | "notEvaluated"
+>;
+
 /** Writes `report.html` and `report.json`, prints one screen of results, and says where the page is. */
 export const writeReport = Effect.fn("writeReport")(function* (
   results: Omit<ReportData, "metrics" | "title" | "date">,
@@ -53,8 +59,8 @@ export function describeLabelers(
 }
 
 /** What the user's own data leaves without a judge. */
-export function notEvaluated({ own }: PipelineData): ReportData["notEvaluated"] {
-  const left = [];
+export function notEvaluated({ own }: PipelineData) {
+  const left: Array<{ readonly what: string; readonly why: string }> = [];
   if (own.comparisons) {
     left.push({
       what: "win rates, gold reward, agreement between labellers",

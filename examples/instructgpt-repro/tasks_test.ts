@@ -105,7 +105,7 @@ describe("taskCriteria", () => {
     const wrongTopic = ofOther("mood", "topic");
     expect(right).toBeGreaterThan(0.85);
     expect(wrongMood).toBeLessThan(right - 0.15);
-    expect(wrongTopic).toBeLessThan(wrongMood - 0.1);
+    expect(wrongTopic).toBeLessThan(wrongMood - 0.05);
     expect(scrambled).toBeLessThan(wrongTopic - 0.1);
   });
 

@@ -1,0 +1,111 @@
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime";
+import * as NodeServices from "@effect/platform-node/NodeServices";
+import { fold, InvalidInput, key, Progress, RunFolder } from "@rlhf/core";
+import { Backend } from "@rlhf/tensor";
+import { tokenizerFromJson, trainBpe } from "@rlhf/tokenizer";
+import { Console, Effect, type FileSystem, type Path } from "effect";
+import { Config } from "./config.ts";
+import { loadData } from "./data.ts";
+import { encodeData } from "./encode.ts";
+import { decodeConfig, parseFlags, UsageError } from "./flags.ts";
+import { helpText } from "./help.ts";
+import { manifest } from "./manifest.ts";
+import { defaultPreset, presets } from "./presets.ts";
+import { notEvaluated, type Results, writeReport } from "./report.ts";
+import type { Setting } from "./setting.ts";
+import { showProgress } from "./terminal.ts";
+
+/** What a pipeline finds: files, a place to write to, somebody who watches. */
+type Services = RunFolder | Progress | FileSystem.FileSystem | Path.Path;
+
+/**
+ * Reads the command line, checks everything that can be wrong before any work starts, runs the pipeline in a run folder
+ * of its own and writes the report. Exit codes: 0 done, 1 failed or refused, 2 not understood, 130 interrupted.
+ */
+export const start = <E>(pipeline: (setting: Setting) => Effect.Effect<Results, E, Services>): void => {
+  const program = Effect.gen(function* () {
+    const args = process.argv.slice(2);
+    const flags = yield* parseFlags(args, presets, defaultPreset);
+    if (flags.help) return yield* Console.log(helpText(flags.preset));
+    const wanted = yield* decodeConfig(Config, flags.fields);
+    yield* Effect.gen(function* () {
+      const backend = yield* Backend;
+      yield* Console.log(`Backend ${backend.name}: ${backend.reason}`);
+      const { preset, fields } = yield* affordable(args, flags, backend.name);
+      const config = yield* decodeConfig(Config, fields);
+      const setting = yield* prepare(config);
+      yield* run(pipeline(setting), setting, `runs/${preset}-seed${config.seed}`);
+    }).pipe(Effect.provide(Backend.layer(wanted.backend)));
+  });
+  program.pipe(
+    Effect.catch((error: unknown) => {
+      process.exitCode = error instanceof UsageError ? 2 : 1;
+      return Console.error(`\n${describe(error)}`);
+    }),
+    Effect.provide(NodeServices.layer),
+    NodeRuntime.runMain,
+  );
+};
+
+/** The first problems of a bad file are enough to see what is wrong with it. */
+function describe(error: unknown): string {
+  const shown = 20;
+  if (!(error instanceof InvalidInput) || error.problems.length <= shown) {
+    return error instanceof Error ? error.message : String(error);
+  }
+  const first = new InvalidInput({ problems: error.problems.slice(0, shown) });
+  return `${first.message}\n… and ${error.problems.length - shown} more problems`;
+}
+
+/** Without the native engine the default preset would take an hour: a smaller one takes its place, unless one was asked for. */
+const affordable = Effect.fnUntraced(function* (
+  args: ReadonlyArray<string>,
+  flags: Effect.Success<ReturnType<typeof parseFlags>>,
+  backend: string,
+) {
+  const isChosen = args.some((arg) => arg === "--preset" || arg.startsWith("--preset="));
+  if (isChosen || backend === "native" || backend === "tensorflow") return flags;
+  yield* Console.log(
+    `Without the native engine the preset is small in place of ${defaultPreset}; --preset ${defaultPreset} insists`,
+  );
+  return yield* parseFlags(args, presets, "small");
+});
+
+const prepare = Effect.fn("prepare")(function* (config: Config) {
+  yield* Console.log("Reading the data and training a tokenizer …");
+  const data = yield* loadData(config, fold(key(config.seed), "data"));
+  const tokenizer = tokenizerFromJson(trainBpe(data.corpus.train, { vocabSize: config.vocabulary }));
+  const encoded = yield* encodeData(data, tokenizer, config);
+  return { config, data, tokenizer, encoded } satisfies Setting;
+});
+
+const run = <E, R>(
+  pipeline: Effect.Effect<Results, E, R>,
+  { config, data }: Setting,
+  defaultPath: string,
+) => {
+  const path = config.run ?? defaultPath;
+  return Effect.gen(function* () {
+    const folder = yield* RunFolder;
+    const record = manifest({
+      seed: config.seed,
+      backend: yield* Backend,
+      data: { ...data, criteria: undefined },
+    });
+    yield* folder.writeJson("config.json", config);
+    yield* folder.writeJson("manifest.json", record);
+    yield* Console.log(
+      `Run folder ${path}\n${data.corpus.train.length.toLocaleString("en")} documents, ` +
+        `${data.demonstrations.length.toLocaleString("en")} demonstrations, ${data.prompts.length.toLocaleString("en")} prompts, ` +
+        `${data.evaluation.length} evaluation prompts`,
+    );
+    yield* showProgress;
+    const results = yield* pipeline;
+    yield* writeReport({
+      ...results,
+      notEvaluated: notEvaluated(data),
+      configuration: { ...config },
+      versions: record.versions,
+    });
+  }).pipe(Effect.scoped, Effect.provide([RunFolder.layer(path), Progress.layer]));
+};
