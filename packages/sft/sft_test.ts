@@ -19,7 +19,7 @@ import * as Stream from "effect/Stream";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { SftConfig } from "./config.ts";
 import { meanResponseLoss, responseLoss } from "./response_loss.ts";
-import { type FinetuneInput, finetune } from "./train.ts";
+import { type EpochResult, type FinetuneInput, finetune } from "./train.ts";
 
 const eos = 0;
 let model: Model;
@@ -119,6 +119,17 @@ describe("finetune", () => {
       expect(await param.data()).toEqual(await seen[1]!.params[name]!.data());
     }
     seen.forEach(disposeModel);
+  });
+
+  it("shows the model after every epoch, as it was then", async () => {
+    const losses: Array<number> = [];
+    const rows = pack(demonstrations.slice(16).map(demonstrationRow), { length: 20, padId: 0 });
+    const afterEpoch = (shown: Model, { epoch }: EpochResult) =>
+      Effect.map(meanResponseLoss(shown, rows), (loss) => {
+        losses[epoch - 1] = loss;
+      });
+    const { result } = await run(finetune({ ...input(), afterEpoch }));
+    expect(losses).toEqual(result.epochs.map(({ validationLoss }) => validationLoss));
   });
 
   it("gives the same numbers for the same key, dropout included", async () => {
