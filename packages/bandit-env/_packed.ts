@@ -22,13 +22,14 @@ interface Packed {
 const padId = 0;
 
 /**
- * Puts episodes into rows of up to twice the longest, each into the first row with room for it: episodes differ
- * much in length, and padding would cost as much as tokens.
+ * Puts episodes into rows of about twice the longest, each into the first row with room for it: episodes differ
+ * much in length, and padding would cost as much as tokens. Both sizes are rounded up, so that a run has few shapes
+ * and backends can use their buffers again.
  */
 export function packResponses({ episodes, mask }: Responses, contextLength: number): Packed {
   const width = mask.shape[1];
   const longest = Math.max(...episodes.map(lengthOf));
-  const length = Math.min(Math.ceil((2 * longest) / 8) * 8, contextLength);
+  const length = Math.min(roundUp(2 * longest, 32), contextLength);
   const rows: Array<{ readonly tokens: Array<number>; readonly segments: Array<number> }> = [];
   const responseIds = new Int32Array(episodes.length * width).fill(padId);
   const contexts = new Int32Array(episodes.length * width);
@@ -46,6 +47,7 @@ export function packResponses({ episodes, mask }: Responses, contextLength: numb
       contexts[member * width + column] = beforeResponse + column;
     });
   });
+  while (rows.length % 4 > 0) rows.push({ tokens: [], segments: [] });
   return {
     sequences: toSequences(padRight(rows, { padId, length })),
     responseIds: tf.tensor1d(responseIds, "int32"),
@@ -60,4 +62,8 @@ export function vectorsAt(x: tf.Tensor, places: tf.Tensor1D): tf.Tensor2D {
 
 function lengthOf({ prompt, response }: Episode): number {
   return prompt.tokens.length + response.tokens.length;
+}
+
+function roundUp(size: number, multiple: number): number {
+  return Math.ceil(size / multiple) * multiple;
 }
