@@ -87,11 +87,8 @@ const run = <E, R>(
   const path = config.run ?? defaultPath;
   return Effect.gen(function* () {
     const folder = yield* RunFolder;
-    const record = manifest({
-      seed: config.seed,
-      backend: yield* Backend,
-      data: { ...data, criteria: undefined },
-    });
+    const { criteria: _, ...hashed } = data; // without the functions
+    const record = manifest({ seed: config.seed, backend: yield* Backend, data: hashed });
     yield* folder.writeJson("config.json", config);
     yield* folder.writeJson("manifest.json", record);
     yield* Console.log(

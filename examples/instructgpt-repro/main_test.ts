@@ -1,0 +1,160 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "rlhf-example-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+describe("the smoke preset", () => {
+  it("runs every stage and leaves a complete run folder", { timeout: 90_000 }, async () => {
+    const { code, output } = await finish(start("--preset", "smoke", "--run", join(folder, "smoke")));
+    expect(code, output).toBe(0);
+    const rows = lines("smoke/metrics.jsonl");
+    const stages = new Set(rows.map(({ stage }) => stage));
+    expect([...stages]).toEqual(["pretrain", "sft", "reward", "ppo", "ppo-ptx"]);
+    for (const name of ["base", "reward-1", "policy-1", "ppo-1", "ppo-ptx-1"]) {
+      for (const file of ["config.json", "model.safetensors", "tokenizer.json"]) {
+        expect(existsSync(join(folder, "smoke/checkpoints", name, file)), `${name}/${file}`).toBe(true);
+      }
+    }
+    const report = JSON.parse(read("smoke/report.json"));
+    expect(report.winRates.map(({ model }: { model: string }) => model)).toContain("ppo-ptx");
+    expect(report.samples).toHaveLength(24);
+    expect(read("smoke/report.html")).toContain("<!doctype html>");
+    expect(JSON.parse(read("smoke/manifest.json")).seed).toBe(1);
+  });
+
+  it("trains on people's rankings, demonstrations and text in place of its own", {
+    timeout: 90_000,
+  }, async () => {
+    const animals = ["cat", "dog", "cow", "owl", "fox", "bee", "ant", "hen", "pig", "rat", "bat", "elk"];
+    const file = (name: string) => join(folder, name);
+    await writeFile(
+      file("corpus.txt"),
+      animals.map((animal) => `The ${animal} is here. Nobody saw the ${animal}.`.repeat(20)).join("\n"),
+    );
+    const jsonl = (rows: ReadonlyArray<unknown>) => rows.map((row) => `${JSON.stringify(row)}\n`).join("");
+    const ask = (animal: string) => `Where is the ${animal}?`;
+    await writeFile(
+      file("demonstrations.jsonl"),
+      jsonl(animals.map((animal) => ({ prompt: ask(animal), response: `The ${animal} is here.` }))),
+    );
+    await writeFile(
+      file("comparisons.jsonl"),
+      jsonl(
+        animals.map((animal) => ({
+          prompt: ask(animal),
+          responses: [`The ${animal} is here.`, "No.", "Here."],
+          ranks: [1, 3, 2],
+        })),
+      ),
+    );
+    const own = [
+      ...["--corpus", file("corpus.txt"), "--demonstrations", file("demonstrations.jsonl")],
+      ...["--comparisons", file("comparisons.jsonl"), "--run", file("own"), "--vocabulary", "300"],
+    ];
+    const { code, output } = await finish(start("--preset", "smoke", ...own));
+    expect(code, output).toBe(0);
+    const report = JSON.parse(read("own/report.json"));
+    expect(report.winRates).toEqual([]);
+    expect(report.notEvaluated.map(({ what }: { what: string }) => what).join()).toContain("win rates");
+    expect(report.rewardModel.accuracy.value).toBeGreaterThanOrEqual(0);
+  });
+
+  it("stops within two seconds of Ctrl-C and leaves a usable run folder", { timeout: 60_000 }, async () => {
+    const run = start("--preset", "smoke", "--run", join(folder, "stopped"), "--pretrain.steps", "100000");
+    await printed(run, "1/100000");
+    const asked = performance.now();
+    run.process.kill("SIGINT");
+    const { code } = await finish(run);
+    expect(performance.now() - asked).toBeLessThan(2000);
+    expect(code).toBe(130);
+    expect(lines("stopped/metrics.jsonl").length).toBeGreaterThan(0);
+    expect(existsSync(join(folder, "stopped/config.json"))).toBe(true);
+  });
+});
+
+describe("bad input", () => {
+  it("is refused before any work starts, all problems at once", async () => {
+    await writeFile(join(folder, "empty.txt"), "");
+    await writeFile(join(folder, "latin1.jsonl"), Buffer.from([0x7b, 0xe9, 0x7d]));
+    const own = ["--corpus", join(folder, "empty.txt"), "--demonstrations", join(folder, "latin1.jsonl")];
+    const { code, output } = await finish(start("--run", join(folder, "refused"), ...own));
+    expect(code).toBe(1);
+    expect(output).toContain("empty.txt");
+    expect(output).toContain("latin1.jsonl");
+    expect(existsSync(join(folder, "refused"))).toBe(false);
+  });
+
+  it("names every setting out of range by its flag", async () => {
+    const { code, output } = await finish(
+      start("--sft.dropout", "2", "--ppo.iterations", "0", "--seed", "x"),
+    );
+    expect(code).toBe(1);
+    for (const flag of ["--sft.dropout", "--ppo.iterations", "--seed"]) expect(output).toContain(flag);
+  });
+
+  it("refuses a prompt that leaves no room for the answer", async () => {
+    const prompt = "a very long question ".repeat(60);
+    await writeFile(join(folder, "long.jsonl"), JSON.stringify({ prompt, response: "No." }));
+    const run = start(
+      "--preset",
+      "smoke",
+      "--demonstrations",
+      join(folder, "long.jsonl"),
+      "--run",
+      join(folder, "long"),
+    );
+    const { code, output } = await finish(run);
+    expect(code).toBe(1);
+    expect(output).toContain("do not fit into the model's context of 64");
+    expect(existsSync(join(folder, "long"))).toBe(false);
+  });
+
+  it("answers an unknown flag with exit code 2 and the nearest known one", async () => {
+    const { code, output } = await finish(start("--ppo.iteration", "3"));
+    expect(code).toBe(2);
+    expect(output).toContain("did you mean --ppo.iterations?");
+  });
+});
+
+interface Run {
+  readonly process: ChildProcess;
+  readonly output: Array<string>;
+}
+
+function start(...flags: ReadonlyArray<string>): Run {
+  const main = join(import.meta.dirname, "main.ts");
+  const child = spawn(process.execPath, ["--import", "tsx", main, ...flags], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const output: Array<string> = [];
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => output.push(String(data)));
+  return { process: child, output };
+}
+
+function finish({ process: child, output }: Run): Promise<{ code: number | null; output: string }> {
+  return new Promise((resolve) => child.on("close", (code) => resolve({ code, output: output.join("") })));
+}
+
+async function printed({ process: child, output }: Run, text: string): Promise<void> {
+  while (child.exitCode === null && !output.join("").includes(text))
+    await new Promise((resolve) => setTimeout(resolve, 50));
+}
+
+function read(name: string): string {
+  return readFileSync(join(folder, name), "utf8");
+}
+
+function lines(name: string): ReadonlyArray<{ readonly stage: string; readonly step: number }> {
+  return read(name)
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+}
