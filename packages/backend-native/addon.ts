@@ -83,6 +83,9 @@ export interface NativeAddon {
   intToBool(from: Int32Array, to: Uint8Array, size: number): void;
   notBool(from: Uint8Array, to: Uint8Array, size: number): void;
 
+  /** How far an array lies behind a multiple of a cache line (64 bytes). */
+  misalignment(array: Float32Array): number;
+
   /** The fused kernels; their arguments stand beside each binding in src/bindings_fused.cc and bindings_decode.cc. */
   readonly linear: Fused;
   readonly linearGrad: Fused;

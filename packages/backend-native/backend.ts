@@ -8,8 +8,8 @@ type DataId = tf.DataId;
 type Elements = Float32Array | Int32Array | Uint8Array;
 
 /**
- * The data of a tensor that a native kernel made. Stock cpu kernels and readers reach it through `values`, which
- * marks it as escaped: they may keep the array (a slice of it, the result of `data()`), so it is never reused.
+ * The data of a tensor that a native kernel made. Stock cpu kernels reach it through `values`, which marks it as
+ * escaped: their outputs may share the array (a slice is a view of it), so it is never reused.
  */
 class NativeData {
   readonly dtype: tf.DataType;
@@ -42,12 +42,13 @@ export const sizeOf = (shape: ReadonlyArray<number>): number => shape.reduce((si
 /** The C++ backend of tfjs: stock cpu semantics and storage, arrays from a pool, hot kernels in the addon. */
 export class NativeBackend extends MathBackendCPU {
   readonly addon: NativeAddon;
-  readonly pool = new BufferPool();
+  readonly pool: BufferPool;
   #created: DataId[] = [];
 
   constructor(addon: NativeAddon) {
     super();
     this.addon = addon;
+    this.pool = new BufferPool((array) => addon.misalignment(array));
     // Without this tfjs prints an advertisement for tfjs-node at its first tensor.
     (this as unknown as { firstUse: boolean }).firstUse = false;
   }
@@ -115,8 +116,8 @@ export class NativeBackend extends MathBackendCPU {
   }
 
   /**
-   * The elements of a tensor for writing in place. Where the array has another owner (a clone, a reader, the array
-   * that the tensor was made from), the tensor gets a copy of its own first.
+   * The elements of a tensor for writing in place. Where the array has another owner (a clone, the array that the
+   * tensor was made from), the tensor gets a copy of its own first.
    */
   writableFloats(op: string, name: string, tensor: tf.TensorInfo): Float32Array {
     const array = this.floats(op, name, tensor);
@@ -139,6 +140,12 @@ export class NativeBackend extends MathBackendCPU {
     variable.assign(replacement);
     replacement.dispose();
     return copy;
+  }
+
+  /** What `data()` gives the user is a copy: the array itself goes back to the pool or changes in place. */
+  override readSync(dataId: DataId): tf.backend_util.BackendValues {
+    const data = this.data.get(dataId) as unknown as NativeData;
+    return data instanceof NativeData ? data.array.slice() : super.readSync(dataId);
   }
 
   override disposeData(dataId: DataId, force = false): boolean {

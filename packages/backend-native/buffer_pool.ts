@@ -2,6 +2,8 @@ import { totalmem } from "node:os";
 
 /** Shorter arrays are cheaper to make than to look up. */
 const smallest = 1024;
+/** Bytes of a cache line. */
+const line = 64;
 
 /**
  * Arrays that are free for reuse, by length. A fresh array costs a page fault per 4 kB, about as much as the kernel
@@ -9,11 +11,14 @@ const smallest = 1024;
  */
 export class BufferPool {
   readonly limit: number;
+  readonly #misalignment: (array: Float32Array) => number;
   // Insertion order is the order of last use.
   readonly #free = new Map<number, Float32Array[]>();
   #bytes = 0;
 
-  constructor(limit = Math.min(4 * 2 ** 30, totalmem() / 4)) {
+  /** @param misalignment how many bytes an array lies behind a multiple of 64 */
+  constructor(misalignment: (array: Float32Array) => number, limit = Math.min(4 * 2 ** 30, totalmem() / 4)) {
+    this.#misalignment = misalignment;
     this.limit = limit;
   }
 
@@ -26,9 +31,16 @@ export class BufferPool {
   take(length: number): Float32Array {
     const list = length >= smallest ? this.#free.get(length) : undefined;
     const array = list?.pop();
-    if (!array) return new Float32Array(length);
+    if (!array) return length < smallest ? new Float32Array(length) : this.#aligned(length);
     this.#bytes -= array.byteLength;
     return array;
+  }
+
+  /** A view that starts on a cache line: loads and stores that straddle two lines cost 5 % of a matrix product. */
+  #aligned(length: number): Float32Array {
+    const wide = new Float32Array(length + line / 4);
+    const offset = (line - this.#misalignment(wide)) % line;
+    return new Float32Array(wide.buffer, offset, length);
   }
 
   /** Takes an array back; nobody else may hold it. */

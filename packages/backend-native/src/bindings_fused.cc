@@ -192,22 +192,24 @@ void token_log_probs_grad(Call& call) {
 /// Rows of logits at a time, so that a chunk stays around 8 MB: a function of the vocabulary alone.
 int rows_per_chunk(int vocab) { return std::max(16, std::min(1024, (2 << 20) / std::max(vocab, 1))); }
 
-/// hidden, unembedding, ids, logProbs, entropy, logSumExp, rows, width, vocab, temperature
+/// hidden, unembedding, ids, logProbs, entropy, logSumExp, rows, width, vocab, temperature, logits|null to keep
 void linear_token_log_probs(Call& call) {
   int rows = call.size(6), width = call.size(7), vocab = call.size(8), chunk = rows_per_chunk(vocab);
   float temperature = temperature_at(call, 9);
   const float *hidden = call.floats(0, area(rows, width)), *unembedding = call.floats(1, area(vocab, width));
   const int32_t* ids = call.ints(2, rows);
   float *logProbs = call.floats(3, rows), *entropy = call.floats(4, rows), *sums = call.floats(5, rows);
+  float* kept = call.floats_or_null(10, area(rows, vocab));
   call.check_ids(ids, rows, vocab);
+  float* scratch = kept ? nullptr : reserve_shared(Slot::logits, area(chunk, vocab) * sizeof(float));
   for (int i = 0; i < rows; i += chunk) {
     int count = std::min(chunk, rows - i);
-    float* logits = reserve_shared(Slot::logits, area(chunk, vocab) * sizeof(float));
+    float* logits = kept ? kept + area(i, vocab) : scratch;
     kernels().product({count, vocab, width, hidden + area(i, width), width, false, unembedding, width, true, logits, vocab});
     kernels().tokenLogProbs(logits, ids + i, logProbs + i, sums + i, entropy + i, count, vocab, temperature);
   }
 }
-/// dy, hidden, unembedding, ids, logSumExp, dhidden, dunembedding, rows, width, vocab, temperature
+/// dy, hidden, unembedding, ids, logSumExp, dhidden, dunembedding, rows, width, vocab, temperature, logits|null
 void linear_token_log_probs_grad(Call& call) {
   int rows = call.size(7), width = call.size(8), vocab = call.size(9), chunk = rows_per_chunk(vocab);
   float temperature = temperature_at(call, 10);
@@ -215,15 +217,16 @@ void linear_token_log_probs_grad(Call& call) {
   const float *unembedding = call.floats(2, area(vocab, width)), *sums = call.floats(4, rows);
   const int32_t* ids = call.ints(3, rows);
   float *dhidden = call.floats(5, area(rows, width)), *dunembedding = call.floats(6, area(vocab, width));
+  const float* kept = call.floats_or_null(11, area(rows, vocab));
   call.check_ids(ids, rows, vocab);
+  float* dlogits = reserve_shared(Slot::logits, area(chunk, vocab) * sizeof(float));
   for (int i = 0; i < rows || i == 0; i += chunk) {
     int count = std::min(chunk, rows - i);
-    const float* h = hidden + area(i, width);
-    float* logits = reserve_shared(Slot::logits, area(chunk, vocab) * sizeof(float));
-    kernels().product({count, vocab, width, h, width, false, unembedding, width, true, logits, vocab});
-    kernels().tokenLogProbsGrad(dy + i, logits, ids + i, sums + i, logits, count, vocab, temperature);
-    kernels().product({count, width, vocab, logits, vocab, false, unembedding, width, false, dhidden + area(i, width), width});
-    kernels().product({vocab, width, count, logits, vocab, true, h, width, false, dunembedding, width, i > 0});
+    const float *h = hidden + area(i, width), *logits = kept ? kept + area(i, vocab) : dlogits;
+    if (!kept) kernels().product({count, vocab, width, h, width, false, unembedding, width, true, dlogits, vocab});
+    kernels().tokenLogProbsGrad(dy + i, logits, ids + i, sums + i, dlogits, count, vocab, temperature);
+    kernels().product({count, width, vocab, dlogits, vocab, false, unembedding, width, false, dhidden + area(i, width), width});
+    kernels().product({vocab, width, count, dlogits, vocab, true, h, width, false, dunembedding, width, i > 0});
   }
 }
 

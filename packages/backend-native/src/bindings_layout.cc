@@ -149,6 +149,11 @@ void not_bool(Call& call) {
   convert(call.bytes(0, size), call.bytes(1, size), size, [](uint8_t x) -> uint8_t { return !x; });
 }
 
+/// How far an array lies behind a multiple of a cache line, in bytes.
+void misalignment(Call& call) {
+  napi_create_uint32(call.env, static_cast<uint32_t>(reinterpret_cast<uintptr_t>(call.floats(0, 0)) % 64), &call.result);
+}
+
 }  // namespace
 
 void define_layout(napi_env env, napi_value exports) {
@@ -161,6 +166,7 @@ void define_layout(napi_env env, napi_value exports) {
   define(env, exports, "floatToBool", float_to_bool);
   define(env, exports, "intToBool", int_to_bool);
   define(env, exports, "notBool", not_bool);
+  define(env, exports, "misalignment", misalignment);
 }
 
 }  // namespace rlhf
