@@ -32,9 +32,9 @@ export const step = Effect.fn("ppo.step")(
     const klCoefficient = yield* adaptKl(judged.meanKl, prompts.length); // KL to the reference, not PPO's approxKl
     return report(batch, { klCoefficient, ...updates }, seconds);
   },
-  Effect.scoped,
+  Effect.scoped, // every tensor above is freed here
   Effect.uninterruptible,
-); // every tensor above is freed here
+);
 
 /** Moves the controller and counts the iteration; the result is the β that this iteration was rewarded with. */
 const adaptKl = Effect.fnUntraced(function* (kl: number, episodes: number) {
