@@ -21,11 +21,14 @@ export interface SimulatedLabelers<P extends Prompt> {
   readonly heldOut: ReadonlyArray<SimulatedLabeler<P>>;
 }
 
+/** How many of the {@link raterCount} rank training data; the others are held out entirely. */
+const trainingCount = 7;
+
 /** What the content of an unreadable response still counts. */
 const floor = 0.2;
 
 /**
- * Ten simulated labellers, the first half for training and the second half held out. Labeller i rates words as the i-th
+ * Ten simulated labellers, seven for training and three held out. Labeller i rates words as the i-th
  * person behind VADER did, weighs criterion k by w_k · exp(spread · N(0, 1)), and draws a strictness s alike. The
  * utility of a response that scores c_k in content (where that applies to the prompt) and r_j in readability is
  *
@@ -85,7 +88,7 @@ export function simulatedLabelers<P extends Prompt>(options: {
         ),
     };
   });
-  return { training: pool.slice(0, raterCount / 2), heldOut: pool.slice(raterCount / 2) };
+  return { training: pool.slice(0, trainingCount), heldOut: pool.slice(trainingCount) };
 }
 
 /** The gold standard: the mean utility over labellers, without noise. From 0 to 1. */
