@@ -115,12 +115,14 @@ const align = Effect.fn("align")(
     const policy = yield* chooseByReward({ ...input, candidates, rewardModel: reward.model, key: root });
     yield* save(`policy-${round}`, policy, tokenizer);
 
+    const length = config.model.contextLength;
+    const pretrainingRows = chunkStream(encoded.corpus.train, { length }).map((tokens) => ({ tokens }));
     const optimise = (ptxCoefficient: number) =>
       reinforce({
         policy,
         rewardModel: reward.model,
         prompts: encoded.prompts,
-        pretraining: chunkStream(encoded.corpus.train, { length: config.model.contextLength }),
+        pretraining: pretrainingRows,
         gold: data.own.comparisons ? [] : labelers.heldOut,
         tokenizer,
         config: { ...config.ppo, ptxCoefficient },

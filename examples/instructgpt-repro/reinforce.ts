@@ -1,5 +1,4 @@
-import { integers, type Key, RunFolder } from "@rlhf/core";
-import { padRight } from "@rlhf/data";
+import { type Key, RunFolder, type Tokens } from "@rlhf/core";
 import type { FrontierRun } from "@rlhf/eval";
 import { goldUtility, type SimulatedLabeler } from "@rlhf/labeler";
 import * as ppo from "@rlhf/ppo";
@@ -19,7 +18,7 @@ export const reinforce = Effect.fn("reinforce")(function* (input: {
   readonly rewardModel: RewardModel;
   readonly prompts: ReadonlyArray<Asked>;
   /** Rows of pretraining text, as long as the context. */
-  readonly pretraining: ReadonlyArray<ReadonlyArray<number>>;
+  readonly pretraining: ReadonlyArray<{ readonly tokens: Tokens }>;
   readonly gold: ReadonlyArray<SimulatedLabeler<TaskPrompt>>;
   readonly tokenizer: Tokenizer;
   readonly config: ppo.PpoConfig;
@@ -49,15 +48,10 @@ export const reinforce = Effect.fn("reinforce")(function* (input: {
   const services = Layer.mergeAll(
     Layer.succeed(ppo.Reference, policy),
     Layer.succeed(ppo.Scorer, scoreEpisodes(rewardModel)),
-    Layer.succeed(ppo.PretrainingBatches, {
-      draw: (from, rows) => {
-        const drawn = integers(from, rows, pretraining.length);
-        return padRight(
-          Array.from(drawn, (row) => ({ tokens: pretraining[row]! })),
-          { padId: tokenizer.specials.pad },
-        );
-      },
-    }),
+    Layer.succeed(
+      ppo.PretrainingBatches,
+      ppo.PretrainingBatches.fromRows(pretraining, { padId: tokenizer.specials.pad }),
+    ),
   );
   const model = yield* Effect.acquireUseRelease(
     Effect.sync(() => ppo.initState({ policy, rewardModel, config })),
