@@ -30,6 +30,8 @@ Decoder decoder_at(Call& call, size_t i) {
   auto size = [&](int j) { return static_cast<int>(n[j]); };
   Decoder d{size(0), size(1), size(2), size(3), size(4), size(5), size(6), size(7), size(8), size(9), n[10] != 0,
             static_cast<float>(n[11]), static_cast<int>(n[12]), static_cast<float>(n[13])};
+  double cache = n[7] * n[5] * (n[8] + DecodeLayer::kBlock) * n[6], qkv = (n[4] + 2 * n[5]) * n[6];
+  if (cache > 1e12 || qkv > 1e8) call.range_problem("the decoder is too large");
   if (d.vocab < 1 || d.width < 1 || d.hidden < 1 || d.heads < 1 || d.kvHeads < 1 || d.headDim < 1 || d.heads % d.kvHeads ||
       d.activation < 0 || d.activation > Decoder::kSwiglu || (d.ropeTheta > 0 && d.headDim % 2))
     call.range_problem("this is no decoder: check the vocabulary, width, heads and activation");

@@ -1,4 +1,5 @@
 // Bindings of the fused kernels.
+#include <algorithm>
 #include <cmath>
 
 #include "call.h"
@@ -7,7 +8,18 @@
 namespace rlhf {
 namespace {
 
-size_t area(size_t rows, size_t columns) { return rows * columns; }
+/// rows · columns, or more than any array has when that overflows.
+size_t area(size_t rows, size_t columns) {
+  size_t result;
+  return __builtin_mul_overflow(rows, columns, &result) ? SIZE_MAX / sizeof(float) : result;
+}
+
+/// The size of a last axis, which must have elements: then every other size is bounded by some array's length.
+int width_at(Call& call, size_t i) {
+  int width = call.size(i);
+  if (width < 1) call.range_problem("the last axis must not be empty");
+  return width;
+}
 
 /// x, weight, bias|null, residual|null, y, pre|null, rows, in, out, activation, transposeWeight
 void linear(Call& call) {
@@ -48,35 +60,36 @@ void linear_grad(Call& call) {
 
 /// x, gain, bias, y, stats, rows, width, epsilon
 void layer_norm(Call& call) {
-  int rows = call.size(5), width = call.size(6);
+  int rows = call.size(5), width = width_at(call, 6);
   kernels().layerNorm(call.floats(0, area(rows, width)), call.floats(1, width), call.floats(2, width),
                       call.floats(3, area(rows, width)), call.floats(4, area(rows, 2)), rows, width,
                       static_cast<float>(call.number(7)));
 }
 /// dy, x, gain, stats, dx, dgain, dbias, rows, width
 void layer_norm_grad(Call& call) {
-  int rows = call.size(7), width = call.size(8);
+  int rows = call.size(7), width = width_at(call, 8);
   kernels().layerNormGrad(call.floats(0, area(rows, width)), call.floats(1, area(rows, width)), call.floats(2, width),
                           call.floats(3, area(rows, 2)), call.floats(4, area(rows, width)), call.floats(5, width),
                           call.floats(6, width), rows, width);
 }
 /// x, gain, y, stats, rows, width, epsilon
 void rms_norm(Call& call) {
-  int rows = call.size(4), width = call.size(5);
+  int rows = call.size(4), width = width_at(call, 5);
   kernels().rmsNorm(call.floats(0, area(rows, width)), call.floats(1, width), call.floats(2, area(rows, width)),
                     call.floats(3, rows), rows, width, static_cast<float>(call.number(6)));
 }
 /// dy, x, gain, stats, dx, dgain, rows, width
 void rms_norm_grad(Call& call) {
-  int rows = call.size(6), width = call.size(7);
+  int rows = call.size(6), width = width_at(call, 7);
   kernels().rmsNormGrad(call.floats(0, area(rows, width)), call.floats(1, area(rows, width)), call.floats(2, width),
                         call.floats(3, rows), call.floats(4, area(rows, width)), call.floats(5, width), rows, width);
 }
 
 /// The heads of q|k|v at arguments i (heads), i+1 (kvHeads), i+2 (headDim).
 void check_heads(Call& call, int heads, int kvHeads, int headDim) {
-  if (heads < 1 || kvHeads < 1 || headDim < 1 || heads % kvHeads != 0)
-    call.range_problem("heads must be a multiple of kvHeads, and headDim at least 1");
+  constexpr int kMost = 1 << 14;
+  if (heads < 1 || kvHeads < 1 || headDim < 1 || heads % kvHeads != 0 || heads > kMost || headDim > kMost)
+    call.range_problem("heads must be a multiple of kvHeads, headDim at least 1, and both at most 16384");
 }
 
 /// The keys that each row sees: its own run of equal segment numbers (0 sees nothing), up to itself when causal.
@@ -97,34 +110,45 @@ void visible_keys(const int32_t* segments, int batch, int time, bool causal, int
   }
 }
 
-AttentionShape attention_shape(Call& call, size_t i, const int32_t* segments) {
+/// batch, time, heads, kvHeads, headDim from argument i on.
+AttentionShape attention_shape(Call& call, size_t i) {
   AttentionShape s{call.size(i), call.size(i + 1), call.size(i + 2), call.size(i + 3), call.size(i + 4), nullptr, nullptr};
   check_heads(call, s.heads, s.kvHeads, s.headDim);
+  return s;
+}
+void set_visible_keys(AttentionShape& s, const int32_t* segments, bool causal) {
   size_t rows = area(s.batch, s.time);
   auto* first = reinterpret_cast<int32_t*>(reserve_shared(Slot::hidden, 2 * rows * sizeof(int32_t)));
-  visible_keys(segments, s.batch, s.time, call.flag(i + 5), first, first + rows);
+  visible_keys(segments, s.batch, s.time, causal, first, first + rows);
   s.first = first;
   s.last = first + rows;
-  return s;
 }
 
 /// qkv, segments|null, y, logSumExp, batch, time, heads, kvHeads, headDim, causal
 void attention(Call& call) {
-  size_t rows = area(call.size(4), call.size(5));
-  AttentionShape s = attention_shape(call, 4, call.ints_or_null(1, rows));
-  const float* qkv = call.floats(0, rows * (s.heads + 2 * size_t(s.kvHeads)) * s.headDim);
-  float *y = call.floats(2, rows * s.heads * s.headDim), *sums = call.floats(3, rows * s.heads);
-  if (rows) kernels().attention(s, qkv, y, sums);
+  AttentionShape s = attention_shape(call, 4);
+  size_t rows = area(s.batch, s.time), heads = area(rows, s.heads);
+  const float* qkv = call.floats(0, area(rows, (s.heads + 2 * size_t(s.kvHeads)) * s.headDim));
+  const int32_t* segments = call.ints_or_null(1, rows);
+  float *y = call.floats(2, area(heads, s.headDim)), *sums = call.floats(3, heads);
+  if (rows == 0) return;
+  if (heads > INT32_MAX) call.range_problem("too many rows");
+  set_visible_keys(s, segments, call.flag(9));
+  kernels().attention(s, qkv, y, sums);
 }
 /// dy, qkv, y, logSumExp, segments|null, dqkv, batch, time, heads, kvHeads, headDim, causal
 void attention_grad(Call& call) {
-  size_t rows = area(call.size(6), call.size(7));
-  AttentionShape s = attention_shape(call, 6, call.ints_or_null(4, rows));
-  size_t wide = rows * (s.heads + 2 * size_t(s.kvHeads)) * s.headDim, narrow = rows * s.heads * s.headDim;
+  AttentionShape s = attention_shape(call, 6);
+  size_t rows = area(s.batch, s.time), heads = area(rows, s.heads);
+  size_t wide = area(rows, (s.heads + 2 * size_t(s.kvHeads)) * s.headDim), narrow = area(heads, s.headDim);
   const float *dy = call.floats(0, narrow), *qkv = call.floats(1, wide), *y = call.floats(2, narrow);
-  const float* sums = call.floats(3, rows * s.heads);
+  const float* sums = call.floats(3, heads);
+  const int32_t* segments = call.ints_or_null(4, rows);
   float* dqkv = call.floats(5, wide);
-  if (rows) kernels().attentionGrad(s, dy, qkv, y, sums, dqkv);
+  if (rows == 0) return;
+  if (heads > INT32_MAX) call.range_problem("too many rows");
+  set_visible_keys(s, segments, call.flag(11));
+  kernels().attentionGrad(s, dy, qkv, y, sums, dqkv);
 }
 
 /// qkv, positions, y, rows, heads, kvHeads, headDim, theta, inverse
@@ -133,18 +157,20 @@ void rope(Call& call) {
   check_heads(call, heads, kvHeads, headDim);
   if (headDim % 2) call.range_problem("headDim must be even");
   size_t size = area(rows, (heads + 2 * size_t(kvHeads)) * headDim);
-  kernels().rope(call.floats(0, size), call.ints(1, rows), call.floats(2, size), rows, heads, kvHeads, headDim,
-                 static_cast<float>(call.number(7)), call.flag(8));
+  const float* qkv = call.floats(0, size);
+  const int32_t* positions = call.ints(1, rows);
+  float *y = call.floats(2, size), theta = static_cast<float>(call.number(7));
+  if (rows) kernels().rope(qkv, positions, y, rows, heads, kvHeads, headDim, theta, call.flag(8));
 }
 
 /// x, y, rows, width
 void swiglu(Call& call) {
-  int rows = call.size(2), width = call.size(3);
+  int rows = call.size(2), width = width_at(call, 3);
   kernels().swiglu(call.floats(0, 2 * area(rows, width)), call.floats(1, area(rows, width)), rows, width);
 }
 /// dy, x, dx, rows, width
 void swiglu_grad(Call& call) {
-  int rows = call.size(3), width = call.size(4);
+  int rows = call.size(3), width = width_at(call, 4);
   kernels().swigluGrad(call.floats(0, area(rows, width)), call.floats(1, 2 * area(rows, width)),
                        call.floats(2, 2 * area(rows, width)), rows, width);
 }
@@ -189,12 +215,14 @@ void token_log_probs_grad(Call& call) {
                               call.floats(4, area(rows, vocab)), rows, vocab, temperature_at(call, 7));
 }
 
-/// Rows of logits at a time, so that a chunk stays around 8 MB: a function of the vocabulary alone.
-int rows_per_chunk(int vocab) { return std::max(16, std::min(1024, (2 << 20) / std::max(vocab, 1))); }
+/// Rows of logits at a time, so that a chunk stays around 8 MB.
+int rows_per_chunk(int rows, int vocab) {
+  return std::min(std::max(rows, 1), std::max(16, std::min(1024, (2 << 20) / std::max(vocab, 1))));
+}
 
 /// hidden, unembedding, ids, logProbs, entropy, logSumExp, rows, width, vocab, temperature, logits|null to keep
 void linear_token_log_probs(Call& call) {
-  int rows = call.size(6), width = call.size(7), vocab = call.size(8), chunk = rows_per_chunk(vocab);
+  int rows = call.size(6), width = width_at(call, 7), vocab = call.size(8), chunk = rows_per_chunk(rows, vocab);
   float temperature = temperature_at(call, 9);
   const float *hidden = call.floats(0, area(rows, width)), *unembedding = call.floats(1, area(vocab, width));
   const int32_t* ids = call.ints(2, rows);
@@ -211,7 +239,7 @@ void linear_token_log_probs(Call& call) {
 }
 /// dy, hidden, unembedding, ids, logSumExp, dhidden, dunembedding, rows, width, vocab, temperature, logits|null
 void linear_token_log_probs_grad(Call& call) {
-  int rows = call.size(7), width = call.size(8), vocab = call.size(9), chunk = rows_per_chunk(vocab);
+  int rows = call.size(7), width = width_at(call, 8), vocab = call.size(9), chunk = rows_per_chunk(rows, vocab);
   float temperature = temperature_at(call, 10);
   const float *dy = call.floats(0, rows), *hidden = call.floats(1, area(rows, width));
   const float *unembedding = call.floats(2, area(vocab, width)), *sums = call.floats(4, rows);
@@ -264,8 +292,10 @@ void sample(Call& call) {
   double topP = call.number(8);
   if (!(topP > 0 && topP <= 1)) call.range_problem("topP must be in (0, 1], got " + std::to_string(topP));
   if (vocab < 1 && rows > 0) call.range_problem("no tokens to choose from");
-  kernels().sample(call.floats(0, area(rows, vocab)), call.floats(1, rows), call.ints(2, rows), call.floats(3, rows), rows,
-                   vocab, {temperature_at(call, 6), call.size(7), static_cast<float>(topP)});
+  const float *logits = call.floats(0, area(rows, vocab)), *uniforms = call.floats(1, rows);
+  int32_t* ids = call.ints(2, rows);
+  SampleSettings settings{temperature_at(call, 6), call.size(7), static_cast<float>(topP)};
+  if (rows) kernels().sample(logits, uniforms, ids, call.floats(3, rows), rows, vocab, settings);
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // Moving elements without computing: strided copies, gathering rows, casts, fills. The same code serves every
 // instruction set, because memory is the limit here.
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "call.h"
@@ -68,17 +70,22 @@ void copy(Call& call) {
   Walk walk{};
   walk.rank = static_cast<int>(dims.size());
   int64_t fromLow = fromOffset, fromHigh = fromOffset, toLow = toOffset, toHigh = toOffset;
+  double total = 1;
   for (int d = 0; d < walk.rank; d++) {
     if (dims[d] < 0 || dims[d] > INT32_MAX || std::llabs(a[d]) > INT32_MAX || std::llabs(b[d]) > INT32_MAX)
       call.range_problem("dimensions and steps must fit 31 bits");
     if (dims[d] == 0) return;
     (a[d] < 0 ? fromLow : fromHigh) += (dims[d] - 1) * a[d];
     (b[d] < 0 ? toLow : toHigh) += (dims[d] - 1) * b[d];
+    constexpr int64_t kMost = int64_t(1) << 40;
+    if (fromLow < -kMost || fromHigh > kMost || toLow < -kMost || toHigh > kMost) call.range_problem("the copy leaves its arrays");
+    total *= static_cast<double>(dims[d]);
     walk.dims[d] = dims[d];
     walk.a[d] = a[d];
     walk.b[d] = b[d];
   }
-  if (fromLow < 0 || toLow < 0 || fromHigh >= static_cast<int64_t>(fromLength) || toHigh >= static_cast<int64_t>(toLength))
+  // Every target is written once, so a walk longer than its target is a mistake (and could be endless).
+  if (total > static_cast<double>(toLength) || fromLow < 0 || toLow < 0 || fromHigh >= static_cast<int64_t>(fromLength) || toHigh >= static_cast<int64_t>(toLength))
     call.range_problem("the copy leaves its arrays");
   if (fromWidth == 4)
     copy_walk(static_cast<uint32_t*>(from) + fromOffset, static_cast<uint32_t*>(to) + toOffset, walk);
@@ -97,6 +104,7 @@ void gather(Call& call) {
       static_cast<double>(outer) * count * inner > static_cast<double>(toLength))
     call.range_problem("the arrays must be [outer, axis, inner] and [outer, count, inner]");
   call.check_ids(ids, count, static_cast<int>(axis));
+  if (inner == 0 || outer == 0) return;
   size_t bytes = inner * width;
   int64_t perTask = std::max<int64_t>(1, kPerTask / std::max<int64_t>(inner, 1)), total = outer * count;
   parallel(static_cast<int>((total + perTask - 1) / perTask), [&](int task, int) {

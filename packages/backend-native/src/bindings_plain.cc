@@ -1,35 +1,43 @@
 // Bindings of the plain kernels: products, elementwise, reductions, softmax.
+#include <algorithm>
+#include <initializer_list>
+
 #include "call.h"
 #include "ops.h"
 
 namespace rlhf {
 namespace {
 
-/// Sizes of a walk: dims at argument i, the steps of a and b after it. Returns how far each array is read.
+/// How far each array of a walk is read or written.
 struct Extents {
   size_t out, a, b;
 };
+/// Dims at argument i, the steps of a and b after it.
 Walk walk_at(Call& call, size_t i, Extents& extents) {
   auto dims = call.integers(i), a = call.integers(i + 1), b = call.integers(i + 2);
   if (dims.empty() || dims.size() > Walk::kMaxRank || a.size() != dims.size() || b.size() != dims.size())
     call.range_problem("a walk needs 1 to 8 dimensions with as many steps");
   Walk walk{};
   walk.rank = static_cast<int>(dims.size());
-  extents = {1, 1, 1};
+  double out = 1, endA = 1, endB = 1;
   for (int d = 0; d < walk.rank; d++) {
-    if (dims[d] < 0 || a[d] < 0 || b[d] < 0 || dims[d] > INT32_MAX || a[d] > INT32_MAX || b[d] > INT32_MAX)
-      call.range_problem("dimensions and steps must not be negative");
+    if (dims[d] < 0 || a[d] < 0 || b[d] < 0) call.range_problem("dimensions and steps must not be negative");
     walk.dims[d] = dims[d];
     walk.a[d] = a[d];
     walk.b[d] = b[d];
-    extents.out *= dims[d];
-    extents.a += (dims[d] - 1) * a[d];
-    extents.b += (dims[d] - 1) * b[d];
-    if (extents.out > (size_t(1) << 40)) call.range_problem("too many elements");
+    out *= static_cast<double>(dims[d]);
+    endA += static_cast<double>(dims[d] - 1) * static_cast<double>(a[d]);
+    endB += static_cast<double>(dims[d] - 1) * static_cast<double>(b[d]);
   }
   int last = walk.rank - 1;
   if (a[last] > 1 || b[last] > 1) call.range_problem("the last steps must be 0 or 1");
-  if (extents.out == 0) extents = {0, 0, 0};
+  if (out == 0) {
+    extents = {0, 0, 0};
+    return walk;
+  }
+  constexpr double kMost = 1e12;
+  if (out > kMost || endA > kMost || endB > kMost) call.range_problem("too many elements");
+  extents = {static_cast<size_t>(out), static_cast<size_t>(endA), static_cast<size_t>(endB)};
   return walk;
 }
 
@@ -104,7 +112,9 @@ void reduce(Call& call) {  // kind, x, y, outer, reduced, inner, scale
 
 void cumulate(Call& call) {  // x, y, rows, columns, exclusive, reverse
   size_t rows = call.size(2), columns = call.size(3), size = product_of(call, {rows, columns});
-  kernels().cumulate(call.floats(0, size), call.floats(1, size), rows, columns, call.flag(4), call.flag(5));
+  float *x = call.floats(0, size), *y = call.floats(1, size);
+  bool exclusive = call.flag(4), reverse = call.flag(5);
+  if (size) kernels().cumulate(x, y, rows, columns, exclusive, reverse);
 }
 
 void softmax(Call& call) {  // x, y, rows, columns, log
