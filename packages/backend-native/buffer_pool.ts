@@ -6,18 +6,21 @@ const smallest = 1024;
 const line = 64;
 
 /**
- * Arrays that are free for reuse, by length. A fresh array costs a page fault per 4 kB, about as much as the kernel
- * that fills it. The pool holds at most `limit` bytes; beyond that it drops the lengths that went unused the longest.
+ * Memory that is free for reuse, in size classes an eighth of a power of two apart, so that batches of varying shapes
+ * share it. A fresh array costs a page fault per 4 kB, about as much as the kernel that fills it. The pool holds at
+ * most `limit` bytes; beyond that it drops the classes that went unused the longest.
  */
 export class BufferPool {
   readonly limit: number;
   readonly #misalignment: (array: Float32Array) => number;
   // Insertion order is the order of last use.
   readonly #free = new Map<number, Float32Array[]>();
+  /** Every buffer that the pool made, with the whole of its usable part. */
+  readonly #made = new WeakMap<ArrayBufferLike, Float32Array>();
   #bytes = 0;
 
   /** @param misalignment how many bytes an array lies behind a multiple of 64 */
-  constructor(misalignment: (array: Float32Array) => number, limit = Math.min(4 * 2 ** 30, totalmem() / 4)) {
+  constructor(misalignment: (array: Float32Array) => number, limit = Math.min(3 * 2 ** 29, totalmem() / 4)) {
     this.#misalignment = misalignment;
     this.limit = limit;
   }
@@ -29,28 +32,32 @@ export class BufferPool {
 
   /** An array of this length whose contents are arbitrary. */
   take(length: number): Float32Array {
-    const list = length >= smallest ? this.#free.get(length) : undefined;
-    const array = list?.pop();
-    if (!array) return length < smallest ? new Float32Array(length) : this.#aligned(length);
-    this.#bytes -= array.byteLength;
-    return array;
+    if (length < smallest) return new Float32Array(length);
+    const capacity = classOf(length);
+    const free = this.#free.get(capacity)?.pop();
+    if (free) this.#bytes -= free.byteLength;
+    const whole = free ?? this.#aligned(capacity);
+    return length === capacity ? whole : new Float32Array(whole.buffer, whole.byteOffset, length);
   }
 
   /** A view that starts on a cache line: loads and stores that straddle two lines cost 5 % of a matrix product. */
   #aligned(length: number): Float32Array {
     const wide = new Float32Array(length + line / 4);
     const offset = (line - this.#misalignment(wide)) % line;
-    return new Float32Array(wide.buffer, offset, length);
+    const whole = new Float32Array(wide.buffer, offset, length);
+    this.#made.set(wide.buffer, whole);
+    return whole;
   }
 
-  /** Takes an array back; nobody else may hold it. */
+  /** Takes back an array that nobody else holds. One that did not come from `take` is left to the garbage collector. */
   give(array: Float32Array): void {
-    if (array.length < smallest || array.byteLength > this.limit) return;
-    const list = this.#free.get(array.length) ?? [];
-    list.push(array);
-    this.#bytes += array.byteLength;
-    this.#free.delete(array.length);
-    this.#free.set(array.length, list);
+    const whole = this.#made.get(array.buffer);
+    if (!whole || whole.byteLength > this.limit) return;
+    const list = this.#free.get(whole.length) ?? [];
+    list.push(whole);
+    this.#bytes += whole.byteLength;
+    this.#free.delete(whole.length);
+    this.#free.set(whole.length, list);
     if (this.#bytes > this.limit) this.trim(this.limit / 2);
   }
 
@@ -62,4 +69,10 @@ export class BufferPool {
       if (this.#bytes <= bytes) return;
     }
   }
+}
+
+/** The smallest capacity that holds `length`: a multiple of an eighth of the power of two below it. */
+function classOf(length: number): number {
+  const step = 2 ** Math.floor(Math.log2(length)) / 8;
+  return Math.ceil(length / step) * step;
 }
