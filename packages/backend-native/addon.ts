@@ -193,7 +193,7 @@ export interface LoadedAddon {
 let loaded: LoadedAddon | undefined;
 
 /**
- * The addon: the prebuilt one of this platform, else the one that the install built.
+ * The addon: the prebuilt one of this platform, else the one that the install built; or that of RLHF_NATIVE_ADDON.
  *
  * @throws Error that lists the files tried when neither loads
  */
@@ -202,10 +202,12 @@ export const loadAddon = (): LoadedAddon => {
   const folder = packageFolder();
   const require = createRequire(import.meta.url);
   const problems: string[] = [];
-  for (const path of [
+  const own = process.env.RLHF_NATIVE_ADDON;
+  const standard = [
     join(folder, "prebuilds", `${process.platform}-${process.arch}`, "native.node"),
     join(folder, "build", "Release", "native.node"),
-  ]) {
+  ];
+  for (const path of own ? [own] : standard) {
     try {
       const addon = require(path) as NativeAddon;
       const threads = wantedThreads();

@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import { loadAddon } from "./addon.ts";
 import { BufferPool } from "./buffer_pool.ts";
 
 const aligned = () => 0;
@@ -35,4 +36,10 @@ it("leaves arrays of others alone", () => {
   const pool = new BufferPool(aligned);
   pool.give(new Float32Array(5000));
   expect(pool.bytes).toBe(0);
+});
+
+it("starts arrays on a cache line", () => {
+  const { addon } = loadAddon();
+  const pool = new BufferPool((array) => addon.misalignment(array));
+  for (const length of [1024, 5000, 1_000_003]) expect(addon.misalignment(pool.take(length))).toBe(0);
 });

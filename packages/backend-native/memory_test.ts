@@ -10,7 +10,6 @@ import { linear } from "../tensor/linear.ts";
 import { linearTokenLogProbs } from "../tensor/linear_token_log_probs.ts";
 import { valueAndGrads } from "../tensor/value_and_grads.ts";
 import type { NativeBackend } from "./backend.ts";
-import { BufferPool } from "./buffer_pool.ts";
 import { register } from "./mod.ts";
 import { RandomSource } from "./testing/numbers.ts";
 
@@ -23,46 +22,6 @@ beforeEach(async () => {
 
 const size = 2000;
 const range = (offset: number) => Float32Array.from({ length: size }, (_, i) => i + offset);
-
-describe("buffer pool", () => {
-  const pool = (limit: number) => new BufferPool(() => 16, limit);
-  it("reuses memory of about the same length", () => {
-    const p = pool(1e6);
-    const array = p.take(2000);
-    expect(array.length).toBe(2000);
-    p.give(array);
-    expect(p.bytes).toBeGreaterThanOrEqual(8000);
-    const similar = p.take(1990);
-    expect(similar.length).toBe(1990);
-    expect(similar.buffer).toBe(array.buffer);
-    expect(p.bytes).toBe(0);
-    expect(p.take(2000).buffer).not.toBe(array.buffer);
-  });
-  it("wastes less than an eighth", () => {
-    const p = pool(1e9);
-    for (let length = 1024; length < 1e5; length += 77) {
-      const before = p.bytes;
-      const array = p.take(length);
-      p.give(array);
-      expect(p.bytes - before === 0 || p.bytes - before < 4 * length * 1.125 + 4).toBe(true);
-    }
-  });
-  it("holds no more than its limit, and drops what was unused the longest", () => {
-    const p = pool(100_000);
-    const arrays = [5000, 6000, 7000, 8000].map((length) => p.take(length));
-    for (const array of arrays) p.give(array);
-    expect(p.bytes).toBeLessThanOrEqual(100_000);
-    expect(p.take(5000).buffer).not.toBe(arrays[0]!.buffer);
-    expect(p.take(8000).buffer).toBe(arrays[3]!.buffer);
-    p.trim();
-    expect(p.bytes).toBe(0);
-  });
-  it("starts arrays on a cache line", () => {
-    const aligned = new BufferPool((array) => backend.addon.misalignment(array), 1e6);
-    for (const length of [1024, 5000, 1_000_003])
-      expect(backend.addon.misalignment(aligned.take(length))).toBe(0);
-  });
-});
 
 describe("ownership", () => {
   it("data() is a copy that later kernels do not touch", async () => {

@@ -182,7 +182,7 @@ void embed(Call& call) {
   const int32_t* ids = call.ints(1, rows);
   float* y = call.floats(2, area(rows, width));
   call.check_ids(ids, rows, vocab);
-  kernels().embed(weight, ids, y, rows, width);
+  if (width) kernels().embed(weight, ids, y, rows, width);
 }
 /// dy, ids, dweight, rows, vocab, width; ids outside the table are skipped
 void scatter_add(Call& call) {

@@ -109,10 +109,10 @@ Piece pieces[static_cast<int>(Slot::count)];
 
 char* reserve(Slot slot, size_t bytes) {
   Piece& piece = pieces[static_cast<int>(slot)];
-  if (piece.bytes < bytes) {
+  if (!piece.data || piece.bytes < bytes) {
     std::free(piece.data);
     piece = {};
-    size_t rounded = (bytes + 4095) & ~size_t(4095);
+    size_t rounded = (bytes + 4096) & ~size_t(4095);
     piece.data = static_cast<char*>(std::aligned_alloc(4096, rounded));
     if (!piece.data) throw std::bad_alloc();
     piece.bytes = rounded;
