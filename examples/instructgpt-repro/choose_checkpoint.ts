@@ -1,8 +1,9 @@
 import { fold, type Key, Progress } from "@rlhf/core";
 import { type RewardModel, score } from "@rlhf/reward";
 import type { Tokenizer } from "@rlhf/tokenizer";
-import { generate, type Model } from "@rlhf/transformer";
+import type { Model } from "@rlhf/transformer";
 import { Effect } from "effect";
+import { answer } from "./answer.ts";
 import type { Config } from "./config.ts";
 import type { EncodedData } from "./encode.ts";
 
@@ -18,22 +19,18 @@ export const chooseByReward = Effect.fn("chooseByReward")(function* (input: {
   readonly config: Config;
   readonly key: Key;
 }) {
-  const { candidates, rewardModel, encoded, tokenizer, config, key } = input;
+  const { candidates, rewardModel, encoded, config, key } = input;
   if (candidates.length === 1) return candidates[0]!;
   const prompts = encoded.validation.map(({ prompt }) => prompt);
   const means = yield* Effect.forEach(candidates, (model) =>
     Effect.gen(function* () {
-      const generations = yield* Effect.promise((signal) =>
-        generate(model, {
-          prompts,
-          maxNewTokens: config.ppo.maxNewTokens,
-          eos: tokenizer.specials.eos,
-          temperature: config.ppo.temperature,
-          key: fold(key, "choose"),
-          slots: 64,
-          signal,
-        }),
-      );
+      const generations = yield* answer(input, {
+        stage: "choosing the SFT checkpoint",
+        model,
+        prompts,
+        temperature: config.ppo.temperature,
+        key: fold(key, "choose"),
+      });
       const scores = yield* score(
         rewardModel,
         generations.map(({ tokens }, i) => [...prompts[i]!, ...tokens]),

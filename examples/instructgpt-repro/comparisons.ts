@@ -1,8 +1,9 @@
 import { type EncodedRanking, fold, integers, type Key, type Ranking, type Tokens } from "@rlhf/core";
 import { collectRankings, type SimulatedLabelers } from "@rlhf/labeler";
 import type { Tokenizer } from "@rlhf/tokenizer";
-import { generate, type Model } from "@rlhf/transformer";
+import type { Model } from "@rlhf/transformer";
 import { Effect } from "effect";
+import { answer } from "./answer.ts";
 import type { Config } from "./config.ts";
 import type { Asked } from "./encode.ts";
 import type { TaskPrompt } from "./tasks.ts";
@@ -92,21 +93,17 @@ const writeAnswers = Effect.fnUntraced(function* (input: {
   readonly config: Config;
   readonly key: Key;
 }) {
-  const { policy, prompts, tokenizer, config, key } = input;
+  const { policy, prompts, config, key } = input;
   const { fewest, most } = config.comparing;
   const counts = integers(fold(key, "K"), prompts.length, most - fewest + 1).map((more) => fewest + more);
   const repeated = prompts.flatMap((prompt, i) => Array.from({ length: counts[i]! }, () => prompt.tokens));
-  const generations = yield* Effect.promise((signal) =>
-    generate(policy, {
-      prompts: repeated,
-      maxNewTokens: config.ppo.maxNewTokens,
-      eos: tokenizer.specials.eos,
-      temperature: config.ppo.temperature,
-      key: fold(key, "answers"),
-      slots: 64,
-      signal,
-    }),
-  );
+  const generations = yield* answer(input, {
+    stage: "answers to compare",
+    model: policy,
+    prompts: repeated,
+    temperature: config.ppo.temperature,
+    key: fold(key, "answers"),
+  });
   let end = 0;
   return prompts.map((asked, i): Answered => {
     const start = end;

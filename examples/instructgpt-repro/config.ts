@@ -1,4 +1,4 @@
-import { Count, Positive, Share, setting } from "@rlhf/core";
+import { Count, NonNegative, Positive, Share, setting } from "@rlhf/core";
 import { PpoConfig } from "@rlhf/ppo";
 import { PretrainConfig } from "@rlhf/pretrain";
 import { RewardConfig } from "@rlhf/reward";
@@ -21,6 +21,11 @@ export const Config = Schema.Struct({
     "Rounds of comparisons, reward model and PPO, each on the policy of the one before",
   ),
   run: setting(FileOrNone, null, "Run folder; runs/<preset>-seed<seed> unless given"),
+  base: setting(
+    FileOrNone,
+    null,
+    "Checkpoint to fine-tune, with its tokenizer.json, in place of pretraining",
+  ),
   corpus: setting(
     FileOrNone,
     null,
@@ -60,6 +65,11 @@ export const Config = Schema.Struct({
       "Answers per prompt, at most. InstructGPT: 9",
     ),
     validationShare: setting(Share, 0.15, "Share of the prompts that only measure the reward model"),
+    noise: setting(
+      NonNegative,
+      0.06,
+      "How often simulated labellers slip; tuned so that two agree on about 73 % of pairs, as InstructGPT's people did",
+    ),
     overlap: setting(Share, 0.1, "Share of the prompts that every labeller ranks, to measure agreement"),
   }),
   reward: RewardConfig,

@@ -5,8 +5,9 @@ import { goldUtility, type SimulatedLabelers, words } from "@rlhf/labeler";
 import { crossEntropy } from "@rlhf/pretrain";
 import { type RewardModel, score, scoreRankings } from "@rlhf/reward";
 import type { Tokenizer } from "@rlhf/tokenizer";
-import { generate, type Model } from "@rlhf/transformer";
+import type { Model } from "@rlhf/transformer";
 import { Effect } from "effect";
+import { answer } from "./answer.ts";
 import type { Comparisons, LabeledRanking } from "./comparisons.ts";
 import type { Config } from "./config.ts";
 import type { PipelineData } from "./data.ts";
@@ -37,20 +38,12 @@ export const evaluate = Effect.fn("evaluate")(function* (input: {
 }) {
   const { contestants, data, encoded, labelers, config, key } = input;
   const { resamples } = config.evaluation;
-  const { publish } = yield* Progress;
-  const total = 2 * contestants.length;
-  let step = 0;
-  const stepDone = (what: string, value: number) =>
-    publish({ _tag: "Step", stage: "evaluate", step: ++step, total, metrics: { [what]: value }, tokens: 0 });
-
-  yield* publish({ _tag: "Started", stage: "evaluate", total, unit: "measurements" });
   const prompts = encoded.evaluation.map(({ prompt }) => prompt);
   const answers: Array<Answers & { readonly scores: Float32Array }> = [];
   for (const { name, model } of contestants) {
-    answers.push(yield* answer(name, model, input));
-    yield* stepDone(`${name} mean learned reward`, mean(answers.at(-1)!.scores));
+    answers.push(yield* answerAll(name, model, input));
   }
-  const tax = yield* measureTax(contestants, encoded, fold(key, "tax"), resamples, stepDone);
+  const tax = yield* measureTax(contestants, encoded, fold(key, "tax"), resamples);
 
   const judgedByLabelers = !data.own.comparisons; // simulated labellers say nothing about people's taste
   const sft = answers.find(({ model }) => model === "sft")!;
@@ -62,7 +55,6 @@ export const evaluate = Effect.fn("evaluate")(function* (input: {
     const bySentiment = yield* sentimentWinRate(match);
     if (bySentiment !== undefined) winRates.push(bySentiment);
   }
-  yield* publish({ _tag: "Finished", stage: "evaluate", metrics: {} });
   return {
     winRates,
     alignmentTax: [{ corpus: "held-out text", rows: tax }],
@@ -95,7 +87,7 @@ export const evaluate = Effect.fn("evaluate")(function* (input: {
   };
 });
 
-const answer = Effect.fnUntraced(function* (
+const answerAll = Effect.fnUntraced(function* (
   name: string,
   model: Model,
   input: {
@@ -107,17 +99,13 @@ const answer = Effect.fnUntraced(function* (
   },
 ) {
   const { rewardModel, encoded, tokenizer, config, key } = input;
-  const generations = yield* Effect.promise((signal) =>
-    generate(model, {
-      prompts: encoded.evaluation.map(({ tokens }) => tokens),
-      maxNewTokens: config.ppo.maxNewTokens,
-      eos: tokenizer.specials.eos,
-      temperature: config.evaluation.temperature,
-      key: fold(key, "answers"),
-      slots: 64,
-      signal,
-    }),
-  );
+  const generations = yield* answer(input, {
+    stage: `answers of ${name}`,
+    model,
+    prompts: encoded.evaluation.map(({ tokens }) => tokens),
+    temperature: config.evaluation.temperature,
+    key: fold(key, "answers"),
+  });
   const scores = yield* score(
     rewardModel,
     generations.map(({ tokens }, i) => [...encoded.evaluation[i]!.tokens, ...tokens]),
@@ -131,7 +119,6 @@ const measureTax = Effect.fnUntraced(function* (
   encoded: EncodedData,
   key: Key,
   resamples: number,
-  stepDone: (what: string, value: number) => Effect.Effect<void>,
 ) {
   const length = contestants[0]!.model.config.contextLength;
   const rows = chunkStream(encoded.corpus.validation, { length }).slice(0, taxRows);
@@ -141,14 +128,20 @@ const measureTax = Effect.fnUntraced(function* (
       { padId: 0 },
     ),
   );
+  const { publish } = yield* Progress;
+  const stage = "alignment tax";
+  const total = contestants.length;
+  yield* publish({ _tag: "Started", stage, total, unit: "models" });
   const nats: Record<string, Array<number>> = {};
   let tokens: Array<number> = [];
-  for (const { name, model } of contestants) {
+  for (const [i, { name, model }] of contestants.entries()) {
     const measured = yield* Effect.forEach(batches, (batch) => crossEntropy(model, [batch]));
     tokens = measured.map((one) => one.tokens);
     nats[name] = measured.map((one) => one.crossEntropy * one.tokens);
-    yield* stepDone(`${name} nats per token`, sum(nats[name]) / sum(tokens));
+    const metrics = { [`${name} nats per token`]: sum(nats[name]) / sum(tokens) };
+    yield* publish({ _tag: "Step", stage, step: i + 1, total, metrics, tokens: sum(tokens) });
   }
+  yield* publish({ _tag: "Finished", stage, metrics: {} });
   const { base, ...models } = nats;
   return alignmentTax({ tokens, base: base!, models, key, resamples });
 });

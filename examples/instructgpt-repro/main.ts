@@ -10,7 +10,7 @@ import { type SimulatedLabelers, simulatedLabelers } from "@rlhf/labeler";
 import { pretrain } from "@rlhf/pretrain";
 import { trainReward } from "@rlhf/reward";
 import { finetune } from "@rlhf/sft";
-import { cloneModel, initModel, type Model } from "@rlhf/transformer";
+import { cloneModel, type Model } from "@rlhf/transformer";
 import { Effect } from "effect";
 import { chooseByReward } from "./choose_checkpoint.ts";
 import { collectComparisons } from "./comparisons.ts";
@@ -26,20 +26,24 @@ import type { TaskPrompt } from "./tasks.ts";
 
 /** The paper's steps, in its order. */
 const pipeline = Effect.fn("instructgpt")(function* (setting: Setting) {
-  const { config, data, encoded, tokenizer } = setting;
+  const { config, data, encoded, tokenizer, base } = setting;
   const root = key(config.seed);
-  const labelers = simulatedLabelers({ criteria: data.criteria, key: fold(root, "labelers") });
+  const labelers = simulatedLabelers({
+    criteria: data.criteria,
+    key: fold(root, "labelers"),
+    temperature: config.comparing.noise,
+  });
 
   // Pretraining: a language model that knows text, and nothing of instructions.
-  const shape = { architecture: "gpt2", vocabSize: tokenizer.vocabSize, ...config.model } as const;
-  const base = initModel(shape, fold(root, "model"));
-  yield* pretrain({
-    model: base,
-    tokens: encoded.corpus.train,
-    validation: encoded.corpus.validation,
-    config: config.pretrain,
-    key: fold(root, "pretrain"),
-  });
+  if (config.base === null) {
+    yield* pretrain({
+      model: base,
+      tokens: encoded.corpus.train,
+      validation: encoded.corpus.validation,
+      config: config.pretrain,
+      key: fold(root, "pretrain"),
+    });
+  }
   yield* save("base", base, tokenizer);
 
   // Step 1: demonstrations, and a supervised policy. Every epoch is kept until a reward model can choose.

@@ -6,6 +6,7 @@ const shared = {
   backend: "auto",
   rounds: 1,
   run: null,
+  base: null,
   corpus: null,
   demonstrations: null,
   comparisons: null,
@@ -16,9 +17,9 @@ const shared = {
 const laptop = {
   ...shared,
   model: { layers: 4, width: 192, heads: 4, contextLength: 64 },
-  tasks: { demonstrations: 6000, validation: 300, prompts: 3000, evaluation: 400 },
+  tasks: { demonstrations: 6000, validation: 300, prompts: 2200, evaluation: 400 },
   pretrain: {
-    steps: 1200,
+    steps: 900,
     batchSize: 32,
     microBatchSize: 32,
     learningRate: 2e-3,
@@ -30,14 +31,14 @@ const laptop = {
   },
   sft: {
     epochs: 4,
-    batchSize: 64,
-    microBatchSize: 64,
-    learningRate: 5e-4,
+    batchSize: 32,
+    microBatchSize: 32,
+    learningRate: 1e-3,
     floorShare: 0.1,
-    dropout: 0.1,
+    dropout: 0,
     maxGradNorm: 1,
   },
-  comparing: { prompts: 1200, fewest: 4, most: 9, validationShare: 0.15, overlap: 0.1 },
+  comparing: { prompts: 1200, fewest: 4, most: 9, validationShare: 0.15, noise: 0.06, overlap: 0.1 },
   reward: {
     epochs: 1,
     batchSize: 16,
@@ -53,7 +54,7 @@ const laptop = {
     microBatchSize: 64,
     epochs: 1,
     maxNewTokens: 32,
-    temperature: 1,
+    temperature: 0.8,
     missingEosPenalty: 1,
     policyLearningRate: 1e-4,
     criticLearningRate: 2e-4,
@@ -71,7 +72,7 @@ const laptop = {
     sampleEvery: 20,
     samples: 4,
   },
-  evaluation: { temperature: 1, resamples: 1000 },
+  evaluation: { temperature: 0.8, resamples: 1000 },
 } as const satisfies Fields;
 
 /** For the wasm backend, several times slower than the native engine: everything a size smaller. */
@@ -103,7 +104,7 @@ const smoke = {
     sampleEvery: 1,
     samples: 2,
   },
-  evaluation: { temperature: 1, resamples: 100 },
+  evaluation: { temperature: 0.8, resamples: 100 },
 } as const satisfies Fields;
 
 export const defaultPreset = "laptop";

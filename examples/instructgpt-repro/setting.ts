@@ -1,4 +1,5 @@
 import type { Tokenizer } from "@rlhf/tokenizer";
+import type { Model } from "@rlhf/transformer";
 import type { Config } from "./config.ts";
 import type { PipelineData } from "./data.ts";
 import type { EncodedData } from "./encode.ts";
@@ -9,4 +10,6 @@ export interface Setting {
   readonly data: PipelineData;
   readonly tokenizer: Tokenizer;
   readonly encoded: EncodedData;
+  /** The language model to start from: freshly initialised, or `--base`. */
+  readonly base: Model;
 }

@@ -2,7 +2,8 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime";
 import * as NodeServices from "@effect/platform-node/NodeServices";
 import { fold, InvalidInput, key, Progress, RunFolder } from "@rlhf/core";
 import { Backend } from "@rlhf/tensor";
-import { tokenizerFromJson, trainBpe } from "@rlhf/tokenizer";
+import { loadTokenizer, tokenizerFromJson, trainBpe } from "@rlhf/tokenizer";
+import { initModel, loadCheckpoint } from "@rlhf/transformer";
 import { Console, Effect, type FileSystem, type Path } from "effect";
 import { Config } from "./config.ts";
 import { loadData } from "./data.ts";
@@ -71,12 +72,26 @@ const affordable = Effect.fnUntraced(function* (
   return yield* parseFlags(args, presets, "small");
 });
 
-const prepare = Effect.fn("prepare")(function* (config: Config) {
+const prepare = Effect.fn("prepare")(function* (wanted: Config) {
   yield* Console.log("Reading the data and training a tokenizer …");
-  const data = yield* loadData(config, fold(key(config.seed), "data"));
-  const tokenizer = tokenizerFromJson(trainBpe(data.corpus.train, { vocabSize: config.vocabulary }));
-  const encoded = yield* encodeData(data, tokenizer, config);
-  return { config, data, tokenizer, encoded } satisfies Setting;
+  const data = yield* loadData(wanted, fold(key(wanted.seed), "data"));
+  const tokenizer =
+    wanted.base === null
+      ? tokenizerFromJson(trainBpe(data.corpus.train, { vocabSize: wanted.vocabulary }))
+      : yield* loadTokenizer(wanted.base);
+  const shape = { architecture: "gpt2", vocabSize: tokenizer.vocabSize, ...wanted.model } as const;
+  const base =
+    wanted.base === null
+      ? initModel(shape, fold(key(wanted.seed), "model"))
+      : yield* loadCheckpoint(wanted.base, tokenizer);
+  const config = { ...wanted, model: base.config };
+  return {
+    config,
+    data,
+    tokenizer,
+    base,
+    encoded: yield* encodeData(data, tokenizer, config),
+  } satisfies Setting;
 });
 
 const run = <E, R>(

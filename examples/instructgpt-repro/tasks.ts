@@ -25,11 +25,11 @@ export const separator = "\n";
 
 /** How the tasks are mixed, in demonstrations as in prompts. */
 export const taskShares: Readonly<Record<WordnetTask["kind"], number>> = {
-  write: 0.64,
-  define: 0.08,
-  opposite: 0.08,
-  kind: 0.1,
-  fact: 0.1,
+  write: 0.8,
+  define: 0.05,
+  opposite: 0.05,
+  kind: 0.05,
+  fact: 0.05,
 };
 
 export interface TaskSizes {

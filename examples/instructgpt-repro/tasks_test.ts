@@ -10,7 +10,7 @@ import { readWordnet } from "./wordnet.ts";
 
 const wordnet = readWordnet();
 const lexicon = readLexicon();
-const sizes = { demonstrations: 6000, validation: 300, prompts: 3000, evaluation: 400 };
+const sizes = { demonstrations: 6000, validation: 300, prompts: 2200, evaluation: 400 };
 const tasks = makeTasks({ wordnet, lexicon, sizes, key: key(1) });
 const texts = (prompts: ReadonlyArray<{ readonly text: string }>) => new Set(prompts.map(({ text }) => text));
 

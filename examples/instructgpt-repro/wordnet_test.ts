@@ -72,13 +72,12 @@ describe("topicFinder", () => {
   const topicsOf = topicFinder(wordnet);
   it("goes by what the nouns of a text are kinds of", () => {
     expect([...topicsOf("The sparrow ate the bread.")].sort()).toEqual(["animals", "food"]);
-    expect(topicsOf("They played the violin at the wedding.")).toContain("music");
-    expect(topicsOf("She lives in Paris.")).toContain("places");
+    expect(topicsOf("They played the violin at the wedding.")).toContain("art");
     expect(topicsOf("It was not so.").size).toBe(0);
   });
 
   it("takes every topic's own name for a mention", () => {
-    expect(topics).toHaveLength(30);
+    expect(topics).toHaveLength(14);
     for (const topic of topics) expect(topicsOf(topic)).toContain(topic);
   });
 });
