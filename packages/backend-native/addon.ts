@@ -108,6 +108,10 @@ export interface NativeAddon {
   globalNorm(tensors: ReadonlyArray<Float32Array>): number;
   readonly sample: Fused;
   readonly decodeStep: Fused;
+  /** Elements of a packed [k, n] matrix. */
+  packedSize(k: number, n: number): number;
+  /** Lays a weight [k, n] (transposed: [n, k]) out as products read it fastest. */
+  packWeight(weight: Float32Array, k: number, n: number, transposed: boolean, packed: Float32Array): void;
 }
 
 /** a, b → y over `dims` with the steps of a and b (0 along an axis that is broadcast). */

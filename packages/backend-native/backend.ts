@@ -16,6 +16,8 @@ class NativeData {
   readonly array: Elements;
   refCount = 1;
   escaped = false;
+  /** Counts the kernels that wrote to the array in place. */
+  writes = 0;
   /** What the gradient kernel of this output needs: pre-activations, means, log-sum-exps. */
   auxiliary: ReadonlyArray<Float32Array> = [];
 
@@ -105,6 +107,12 @@ export class NativeBackend extends MathBackendCPU {
     throw new TypeError(`Cannot run ${op}: ${name} must be float32, got ${tensor.dtype}`);
   }
 
+  /** What changes when the elements of a tensor do: its data, and how often that was written in place. */
+  contentOf(tensor: tf.TensorInfo): { readonly data: object; readonly writes: number } {
+    const data = this.data.get(tensor.dataId) as unknown as NativeData;
+    return { data, writes: data instanceof NativeData ? data.writes : 0 };
+  }
+
   /** The elements of an int32 tensor. */
   ints(op: string, name: string, tensor: tf.TensorInfo): Int32Array {
     refuseDisposed(op, name, tensor);
@@ -123,7 +131,10 @@ export class NativeBackend extends MathBackendCPU {
     const array = this.floats(op, name, tensor);
     const data = this.data.get(tensor.dataId) as unknown as NativeData;
     const owned = data instanceof NativeData && !data.escaped;
-    if (owned && data.refCount === 1) return array;
+    if (owned && data.refCount === 1) {
+      data.writes++;
+      return array;
+    }
     const copy = this.pool.take(array.length);
     copy.set(array);
     if (data.refCount === 1) {

@@ -1,6 +1,7 @@
 /** Decoding with a cache of keys and values that lives outside of tfjs. */
 import type * as tf from "@tensorflow/tfjs-core";
-import { type KernelResult, kernel, type NativeKernel } from "./_kernel.ts";
+import { type KernelResult, kernel, type NativeKernel, requireShape } from "./_kernel.ts";
+import { type NativeBackend, sizeOf } from "./backend.ts";
 import { activationNumbers } from "./fused_kernels.ts";
 
 interface Spec {
@@ -35,30 +36,63 @@ interface Weights {
   readonly unembedding: tf.TensorInfo;
 }
 
-/** Positions that the addon stores together (`DecodeLayer::kBlock`). */
-const block = 16;
+/** The number of the gated activation in the addon. */
 const swiglu = 5;
 
-/** Keys and values of every layer, for `slots` sequences of up to `length` tokens. */
+/** A weight as products read it fastest, and the content that it was made from. */
+interface PackedWeight {
+  readonly data: object;
+  readonly writes: number;
+  readonly array: Float32Array;
+}
+/** Models with more elements than this (1 GiB) are not held a second time. */
+const packedLimit = 2 ** 28;
+
+/**
+ * Keys and values of every layer, for `slots` sequences of up to `length` tokens; and the packed weights, which are
+ * worth their cost over the many steps that a cache serves.
+ */
 class NativeKvCache {
   readonly layers: number;
   readonly slots: number;
   readonly length: number;
   keys: Float32Array[];
   values: Float32Array[];
+  readonly #packed = new Map<number, PackedWeight>();
 
   constructor(size: { layers: number; slots: number; length: number }, perPosition: number) {
     this.layers = size.layers;
     this.slots = size.slots;
     this.length = size.length;
-    const elements = size.slots * Math.ceil(size.length / block) * block * perPosition;
+    const elements = size.slots * size.length * perPosition;
     this.keys = Array.from({ length: size.layers }, () => new Float32Array(elements));
     this.values = Array.from({ length: size.layers }, () => new Float32Array(elements));
+  }
+
+  /** The packed form of the weight at a place among the weights, made anew when the weight has changed. */
+  packed(
+    backend: NativeBackend,
+    place: number,
+    weight: tf.TensorInfo,
+    array: Float32Array,
+    transposed: boolean,
+  ): Float32Array {
+    const { data, writes } = backend.contentOf(weight);
+    const known = this.#packed.get(place);
+    if (known && known.data === data && known.writes === writes) return known.array;
+    const [rows, columns] = weight.shape as [number, number];
+    const [k, n] = transposed ? [columns, rows] : [rows, columns];
+    if (known) backend.pool.give(known.array);
+    const packed = backend.pool.take(backend.addon.packedSize(k, n));
+    backend.addon.packWeight(array, k, n, transposed, packed);
+    this.#packed.set(place, { data, writes, array: packed });
+    return packed;
   }
 
   dispose(): void {
     this.keys = [];
     this.values = [];
+    this.#packed.clear();
   }
 }
 
@@ -81,27 +115,53 @@ const decodeStep = kernel<{
   if (!(cache instanceof NativeKvCache) || cache.keys.length === 0) {
     throw new TypeError(`Cannot run ${op}: the cache must come from RlhfCreateKvCache and not be disposed`);
   }
+  const { blocks, unembedding } = weights;
+  const elements = blocks.reduce(
+    (sum, { qkv, attentionOut, up, down }) =>
+      sum + [qkv, attentionOut, up, down].reduce((s, { weight }) => s + sizeOf(weight.shape), 0),
+    sizeOf(unembedding.shape),
+  );
+  const packable = elements <= packedLimit;
   const activation = spec.activation === "swiglu" ? swiglu : activationNumbers[spec.activation];
   if (activation === undefined)
     throw new RangeError(`Cannot run ${op}: unknown activation ${spec.activation}`);
-  const read = (name: string, tensor: tf.TensorInfo | undefined): Float32Array | null =>
-    tensor ? backend.floats(op, name, tensor) : null;
-  const norm = ({ gain, bias }: Norm) => [read("gain", gain), read("bias", bias)];
-  const affine = ({ weight, bias }: Affine) => [read("weight", weight), read("bias", bias)];
-  const arrays = [
-    read("tokenEmbedding", weights.tokenEmbedding),
-    read("positionEmbedding", weights.positionEmbedding),
-    ...weights.blocks.flatMap((layer) => [
-      ...norm(layer.attentionNorm),
-      ...affine(layer.qkv),
-      ...affine(layer.attentionOut),
-      ...norm(layer.feedForwardNorm),
-      ...affine(layer.up),
-      ...affine(layer.down),
-    ]),
-    ...norm(weights.finalNorm),
-    read("unembedding", weights.unembedding),
-  ];
+  const arrays: Array<Float32Array | null> = [];
+  const packed: Array<Float32Array | null> = [];
+  const add = (
+    name: string,
+    tensor: tf.TensorInfo | undefined,
+    layout: "plain" | "packed" | "packed transposed",
+  ) => {
+    const array = tensor ? backend.floats(op, name, tensor) : null;
+    const pack = array && layout !== "plain" && packable;
+    packed.push(
+      pack ? cache.packed(backend, arrays.length, tensor!, array, layout === "packed transposed") : null,
+    );
+    arrays.push(array);
+  };
+  const norm = ({ gain, bias }: Norm) => {
+    add("gain", gain, "plain");
+    add("bias", bias, "plain");
+  };
+  const affine = ({ weight, bias }: Affine) => {
+    requireShape(op, "weight", weight, ["in", "out"]);
+    add("weight", weight, "packed");
+    add("bias", bias, "plain");
+  };
+  requireShape(op, "tokenEmbedding", weights.tokenEmbedding, ["vocab", "width"]);
+  requireShape(op, "unembedding", weights.unembedding, weights.tokenEmbedding.shape);
+  add("tokenEmbedding", weights.tokenEmbedding, "plain");
+  add("positionEmbedding", weights.positionEmbedding, "plain");
+  for (const layer of weights.blocks) {
+    norm(layer.attentionNorm);
+    affine(layer.qkv);
+    affine(layer.attentionOut);
+    norm(layer.feedForwardNorm);
+    affine(layer.up);
+    affine(layer.down);
+  }
+  norm(weights.finalNorm);
+  add("unembedding", weights.unembedding, "packed transposed");
   const [vocab, width] = weights.tokenEmbedding.shape as [number, number];
   const { heads, kvHeads, headDim } = spec;
   const decoder = [
@@ -125,6 +185,7 @@ const decodeStep = kernel<{
   const [rows, outputs] = [ids.length, outputRows.length];
   backend.addon.decodeStep(
     arrays,
+    packed,
     keys,
     values,
     ids,

@@ -17,8 +17,7 @@ struct Decoder {
   static constexpr int kSwiglu = 5;
   int qkvWidth() const { return (heads + 2 * kvHeads) * headDim; }
   int upWidth() const { return activation == kSwiglu ? 2 * hidden : hidden; }
-  int roundedLength() const { return (length + DecodeLayer::kBlock - 1) / DecodeLayer::kBlock * DecodeLayer::kBlock; }
-  size_t cacheSize() const { return static_cast<size_t>(slots) * kvHeads * roundedLength() * headDim; }
+  size_t cacheSize() const { return static_cast<size_t>(slots) * kvHeads * length * headDim; }
 };
 
 /// [vocab, width, context, hidden, heads, kvHeads, headDim, slots, length, layers, rms, epsilon, activation, ropeTheta]
@@ -30,7 +29,7 @@ Decoder decoder_at(Call& call, size_t i) {
   auto size = [&](int j) { return static_cast<int>(n[j]); };
   Decoder d{size(0), size(1), size(2), size(3), size(4), size(5), size(6), size(7), size(8), size(9), n[10] != 0,
             static_cast<float>(n[11]), static_cast<int>(n[12]), static_cast<float>(n[13])};
-  double cache = n[7] * n[5] * (n[8] + DecodeLayer::kBlock) * n[6], qkv = (n[4] + 2 * n[5]) * n[6];
+  double cache = n[7] * n[5] * n[8] * n[6], qkv = (n[4] + 2 * n[5]) * n[6];
   if (cache > 1e12 || qkv > 1e8) call.range_problem("the decoder is too large");
   if (d.vocab < 1 || d.width < 1 || d.hidden < 1 || d.heads < 1 || d.kvHeads < 1 || d.headDim < 1 || d.heads % d.kvHeads ||
       d.activation < 0 || d.activation > Decoder::kSwiglu || (d.ropeTheta > 0 && d.headDim % 2))
@@ -39,7 +38,7 @@ Decoder decoder_at(Call& call, size_t i) {
 }
 
 struct Affine {
-  const float *weight, *bias;
+  const float *weight, *bias, *packed;
 };
 struct Block {
   Affine attentionNorm, qkv, attentionOut, feedForwardNorm, up, down;
@@ -48,13 +47,18 @@ struct Weights {
   const float *tokens, *positions;
   std::vector<Block> blocks;
   Affine finalNorm;
-  const float* unembedding;
+  const float *unembedding, *packedUnembedding;
 };
 
 /// Hands out the weights one after the other, with the size that each must have.
 class WeightReader {
  public:
-  WeightReader(Call& call, size_t argument) : call_(call), arrays_(call.optional_float_arrays(argument, lengths_)) {}
+  WeightReader(Call& call, size_t plain, size_t packed)
+      : call_(call),
+        arrays_(call.optional_float_arrays(plain, lengths_)),
+        packed_(call.optional_float_arrays(packed, packedLengths_)) {
+    if (arrays_.size() != packed_.size()) call.range_problem("as many packed weights as weights");
+  }
   const float* take(size_t size, bool optional = false) {
     if (next_ >= arrays_.size()) call_.range_problem("too few weights");
     size_t i = next_++;
@@ -64,24 +68,30 @@ class WeightReader {
                           std::to_string(arrays_[i] ? lengths_[i] : 0));
     return arrays_[i];
   }
-  Affine affine(size_t in, size_t out) {
-    const float* weight = take(in * out);
-    return {weight, take(out, true)};
+  /// The packed form of the weight taken last, a [k, n] matrix; null when there is none.
+  const float* packed(int k, int n) {
+    size_t i = next_ - 1;
+    if (packed_[i] && packedLengths_[i] < kernels().packedSize(k, n)) call_.range_problem("a packed weight is too small");
+    return packed_[i];
+  }
+  Affine affine(int in, int out) {
+    const float *weight = take(static_cast<size_t>(in) * out), *fast = packed(in, out);
+    return {weight, take(out, true), fast};
   }
   Affine norm(size_t width, bool rms) {
     const float* gain = take(width);
-    return {gain, take(width, rms)};
+    return {gain, take(width, rms), nullptr};
   }
 
  private:
   Call& call_;
-  std::vector<size_t> lengths_;
-  std::vector<float*> arrays_;
+  std::vector<size_t> lengths_, packedLengths_;
+  std::vector<float*> arrays_, packed_;
   size_t next_ = 0;
 };
 
-Weights read_weights(Call& call, size_t argument, const Decoder& d) {
-  WeightReader reader(call, argument);
+Weights read_weights(Call& call, const Decoder& d) {
+  WeightReader reader(call, 0, 1);
   Weights w;
   w.tokens = reader.take(static_cast<size_t>(d.vocab) * d.width);
   w.positions = reader.take(static_cast<size_t>(d.context) * d.width, d.context == 0);
@@ -89,7 +99,7 @@ Weights read_weights(Call& call, size_t argument, const Decoder& d) {
     Block b;
     b.attentionNorm = reader.norm(d.width, d.rms);
     b.qkv = reader.affine(d.width, d.qkvWidth());
-    b.attentionOut = reader.affine(static_cast<size_t>(d.heads) * d.headDim, d.width);
+    b.attentionOut = reader.affine(d.heads * d.headDim, d.width);
     b.feedForwardNorm = reader.norm(d.width, d.rms);
     b.up = reader.affine(d.width, d.upWidth());
     b.down = reader.affine(d.hidden, d.width);
@@ -97,6 +107,7 @@ Weights read_weights(Call& call, size_t argument, const Decoder& d) {
   }
   w.finalNorm = reader.norm(d.width, d.rms);
   w.unembedding = reader.take(static_cast<size_t>(d.vocab) * d.width);
+  w.packedUnembedding = reader.packed(d.width, d.vocab);
   return w;
 }
 
@@ -112,19 +123,20 @@ Product affine(const Affine& a, const float* x, int rows, int in, int out, float
   Product p{rows, out, in, x, in, false, a.weight, out, false, y, out};
   p.accumulate = accumulate;
   p.bias = a.bias;
+  p.packedB = a.packed;
   return p;
 }
 
-/// weights[], keys[], values[], ids, slots, positions, outputRows, logits, rows, outputs, decoder
+/// weights[], packed[], keys[], values[], ids, slots, positions, outputRows, logits, rows, outputs, decoder
 void decode_step(Call& call) {
-  Decoder d = decoder_at(call, 10);
-  int rows = call.size(8), outputs = call.size(9);
-  Weights w = read_weights(call, 0, d);
+  Decoder d = decoder_at(call, 11);
+  int rows = call.size(9), outputs = call.size(10);
+  Weights w = read_weights(call, d);
   std::vector<size_t> keySizes, valueSizes;
-  auto keys = call.float_arrays(1, keySizes), values = call.float_arrays(2, valueSizes);
-  const int32_t *ids = call.ints(3, rows), *slots = call.ints(4, rows), *positions = call.ints(5, rows);
-  const int32_t* outputRows = call.ints(6, outputs);
-  float* logits = call.floats(7, static_cast<size_t>(outputs) * d.vocab);
+  auto keys = call.float_arrays(2, keySizes), values = call.float_arrays(3, valueSizes);
+  const int32_t *ids = call.ints(4, rows), *slots = call.ints(5, rows), *positions = call.ints(6, rows);
+  const int32_t* outputRows = call.ints(7, outputs);
+  float* logits = call.floats(8, static_cast<size_t>(outputs) * d.vocab);
   if (static_cast<int>(keys.size()) != d.layers || static_cast<int>(values.size()) != d.layers)
     call.range_problem("the cache must have as many layers as the weights");
   for (int l = 0; l < d.layers; l++)
@@ -152,7 +164,7 @@ void decode_step(Call& call) {
     if (d.ropeTheta > 0)
       kernels().rope(qkv, positions, qkv, rows, d.heads, d.kvHeads, d.headDim, d.ropeTheta, false);
     kernels().cachedAttention(
-        {rows, d.heads, d.kvHeads, d.headDim, d.roundedLength(), slots, positions, qkv, keys[l], values[l], mixed});
+        {rows, d.heads, d.kvHeads, d.headDim, d.length, slots, positions, qkv, keys[l], values[l], mixed});
     kernels().product(affine(b.attentionOut, mixed, rows, static_cast<int>(attended), d.width, x, true));
     normalize(d, b.feedForwardNorm, x, normed, stats, rows);
     Product raise = affine(b.up, normed, rows, d.width, d.upWidth(), up);
@@ -168,11 +180,30 @@ void decode_step(Call& call) {
   }
   for (int i = 0; i < outputs; i++) std::memcpy(chosen + i * width, x + outputRows[i] * width, width * sizeof(float));
   normalize(d, w.finalNorm, chosen, normed, stats, outputs);
-  kernels().product({outputs, d.vocab, d.width, normed, d.width, false, w.unembedding, d.width, true, logits, d.vocab});
+  Product unembed{outputs, d.vocab, d.width, normed, d.width, false, w.unembedding, d.width, true, logits, d.vocab};
+  unembed.packedB = w.packedUnembedding;
+  kernels().product(unembed);
+}
+
+/// weight, k, n, transposed, packed
+void pack_weight(Call& call) {
+  int k = call.size(1), n = call.size(2);
+  if (static_cast<double>(k) * n > 1e11) call.range_problem("the weight is too large");
+  const float* weight = call.floats(0, static_cast<size_t>(k) * n);
+  bool transposed = call.flag(3);
+  float* packed = call.floats(4, kernels().packedSize(k, n));
+  if (k && n) kernels().packWeight(weight, k, n, transposed, packed);
+}
+void packed_size(Call& call) {
+  napi_create_double(call.env, static_cast<double>(kernels().packedSize(call.size(0), call.size(1))), &call.result);
 }
 
 }  // namespace
 
-void define_decode(napi_env env, napi_value exports) { define(env, exports, "decodeStep", decode_step); }
+void define_decode(napi_env env, napi_value exports) {
+  define(env, exports, "decodeStep", decode_step);
+  define(env, exports, "packWeight", pack_weight);
+  define(env, exports, "packedSize", packed_size);
+}
 
 }  // namespace rlhf

@@ -24,6 +24,8 @@ struct Product {
   int activation = 0;
   float* out = nullptr;
   const float* residual = nullptr;
+  /// b once more, as `packWeight` laid it out: it is then read front to back and need not be packed.
+  const float* packedB = nullptr;
 };
 
 /// q|k|v of a batch of sequences in one matrix [batch, time, (heads + 2·kvHeads)·headDim]. Row t of a sequence sees
@@ -70,6 +72,8 @@ struct Kernels {
 
   void (*product)(const Product&);
   void (*productBatch)(const Product& first, int count, const int64_t* offsetsA, const int64_t* offsetsB, int64_t stepC);
+  size_t (*packedSize)(int k, int n);
+  void (*packWeight)(const float* b, int k, int n, bool transposed, float* packed);
   void (*activationGrad)(int activation, const float* dy, const float* pre, float* dpre, size_t size);
   void (*columnSums)(const float* x, float* sums, size_t rows, size_t columns);
 
@@ -117,10 +121,8 @@ struct Kernels {
 };
 
 /// One layer's share of a decoding step: row i of qkv belongs to the sequence in slots[i] at positions[i].
-/// The keys lie in blocks of positions ([slot][kvHead][position / block][headDim][block]) so that the scores of a
-/// block need no horizontal sums; the values lie plainly ([slot][kvHead][position][headDim]).
+/// keys and values are [slot][kvHead][position][headDim].
 struct DecodeLayer {
-  static constexpr int kBlock = 16;
   int rows, heads, kvHeads, headDim, length;
   const int32_t* slots;
   const int32_t* positions;
