@@ -58,25 +58,26 @@ class NativeKvCache {
   readonly length: number;
   keys: Float32Array[];
   values: Float32Array[];
+  readonly #backend: NativeBackend;
   readonly #packed = new Map<number, PackedWeight>();
 
-  constructor(size: { layers: number; slots: number; length: number }, perPosition: number) {
+  constructor(
+    backend: NativeBackend,
+    size: { readonly layers: number; readonly slots: number; readonly length: number },
+    perPosition: number,
+  ) {
+    this.#backend = backend;
     this.layers = size.layers;
     this.slots = size.slots;
     this.length = size.length;
-    const elements = size.slots * size.length * perPosition;
-    this.keys = Array.from({ length: size.layers }, () => new Float32Array(elements));
-    this.values = Array.from({ length: size.layers }, () => new Float32Array(elements));
+    const array = () => backend.pool.take(size.slots * size.length * perPosition);
+    this.keys = Array.from({ length: size.layers }, array);
+    this.values = Array.from({ length: size.layers }, array);
   }
 
   /** The packed form of the weight at a place among the weights, made anew when the weight has changed. */
-  packed(
-    backend: NativeBackend,
-    place: number,
-    weight: tf.TensorInfo,
-    array: Float32Array,
-    transposed: boolean,
-  ): Float32Array {
+  packed(place: number, weight: tf.TensorInfo, array: Float32Array, transposed: boolean): Float32Array {
+    const backend = this.#backend;
     const { data, writes } = backend.contentOf(weight);
     const known = this.#packed.get(place);
     if (known && known.data === data && known.writes === writes) return known.array;
@@ -90,17 +91,21 @@ class NativeKvCache {
   }
 
   dispose(): void {
+    const packed = [...this.#packed.values()].map(({ array }) => array);
+    for (const array of [...this.keys, ...this.values, ...packed]) this.#backend.pool.give(array);
     this.keys = [];
     this.values = [];
     this.#packed.clear();
   }
 }
 
-const createKvCache = kernel<{ spec: Spec; layers: number; slots: number; length: number }>(({ attrs }) => {
-  const { spec, ...size } = attrs;
-  // The one kernel whose result is no tensor; it is called directly, not through tfjs's engine.
-  return new NativeKvCache(size, spec.kvHeads * spec.headDim) as unknown as KernelResult;
-});
+const createKvCache = kernel<{ spec: Spec; layers: number; slots: number; length: number }>(
+  ({ attrs, backend }) => {
+    const { spec, ...size } = attrs;
+    // The one kernel whose result is no tensor; it is called directly, not through tfjs's engine.
+    return new NativeKvCache(backend, size, spec.kvHeads * spec.headDim) as unknown as KernelResult;
+  },
+);
 
 const decodeStep = kernel<{
   spec: Spec;
@@ -134,9 +139,7 @@ const decodeStep = kernel<{
   ) => {
     const array = tensor ? backend.floats(op, name, tensor) : null;
     const pack = array && layout !== "plain" && packable;
-    packed.push(
-      pack ? cache.packed(backend, arrays.length, tensor!, array, layout === "packed transposed") : null,
-    );
+    packed.push(pack ? cache.packed(arrays.length, tensor!, array, layout === "packed transposed") : null);
     arrays.push(array);
   };
   const norm = ({ gain, bias }: Norm) => {
