@@ -22,7 +22,7 @@ export function phrasingsOf(task: WordnetTask): Phrasings {
 function wordings(task: WordnetTask): { questions: ReadonlyArray<string>; orders: ReadonlyArray<string> } {
   switch (task.kind) {
     case "write": {
-      const verbs = ["write", "give me", "make up", "tell me"];
+      const verbs = ["write", "give me", "make up", "tell me", "compose", "think of", "say"];
       const objects = [`a ${task.mood} sentence`, `one ${task.mood} sentence`, `something ${task.mood}`];
       const orders = verbs.flatMap((verb) =>
         objects.map((object) => `${verb} ${object} about ${task.topic}`),

@@ -17,9 +17,9 @@ const shared = {
 const laptop = {
   ...shared,
   model: { layers: 4, width: 192, heads: 4, contextLength: 64 },
-  tasks: { demonstrations: 6000, validation: 300, prompts: 2200, evaluation: 400 },
+  tasks: { demonstrations: 6000, validation: 300, prompts: 3600, evaluation: 400 },
   pretrain: {
-    steps: 900,
+    steps: 700,
     batchSize: 32,
     microBatchSize: 32,
     learningRate: 2e-3,
@@ -30,7 +30,7 @@ const laptop = {
     evaluateEvery: 300,
   },
   sft: {
-    epochs: 4,
+    epochs: 3,
     batchSize: 32,
     microBatchSize: 32,
     learningRate: 1e-3,
@@ -38,27 +38,27 @@ const laptop = {
     dropout: 0,
     maxGradNorm: 1,
   },
-  comparing: { prompts: 1200, fewest: 4, most: 9, validationShare: 0.15, noise: 0.06, overlap: 0.1 },
+  comparing: { prompts: 2400, fewest: 4, most: 9, validationShare: 0.12, noise: 0.075, overlap: 0.1 },
   reward: {
     epochs: 1,
     batchSize: 16,
     microBatchSize: 16,
-    learningRate: 3e-4,
+    learningRate: 1e-3,
     floorShare: 0.1,
     maxGradNorm: 1,
   },
   ppo: {
-    iterations: 60,
+    iterations: 40,
     batchSize: 128,
     minibatchSize: 64,
     microBatchSize: 64,
     epochs: 1,
     maxNewTokens: 32,
-    temperature: 0.8,
+    temperature: 1,
     missingEosPenalty: 1,
-    policyLearningRate: 1e-4,
-    criticLearningRate: 2e-4,
-    warmupIterations: 10,
+    policyLearningRate: 1.5e-4,
+    criticLearningRate: 3e-4,
+    warmupIterations: 5,
     maxGradNorm: 1,
     emaDecay: 0.9,
     gamma: 1,
@@ -66,13 +66,13 @@ const laptop = {
     clipRange: 0.2,
     valueClipRange: 0.2,
     whitenRewards: false,
-    klControl: { _tag: "Adaptive", coefficient: 0.05, target: 8, horizon: 2000 },
-    ptxCoefficient: 1,
+    klControl: { _tag: "Adaptive", coefficient: 0.05, target: 5, horizon: 1500 },
+    ptxCoefficient: 0.5,
     ptxExamplesPerEpisode: 1,
     sampleEvery: 20,
     samples: 4,
   },
-  evaluation: { temperature: 0.8, resamples: 1000 },
+  evaluation: { temperature: 1, resamples: 1000 },
 } as const satisfies Fields;
 
 /** For the wasm backend, several times slower than the native engine: everything a size smaller. */
@@ -104,7 +104,7 @@ const smoke = {
     sampleEvery: 1,
     samples: 2,
   },
-  evaluation: { temperature: 0.8, resamples: 100 },
+  evaluation: { temperature: 1, resamples: 100 },
 } as const satisfies Fields;
 
 export const defaultPreset = "laptop";
