@@ -1,7 +1,7 @@
 /** Ragged decoding from plain tfjs operations, for backends without the fused kernel. */
 import * as tf from "@tensorflow/tfjs-core";
 import { assertShape } from "./_shapes.ts";
-import type { DecoderSpec, DecoderWeights, KvCache, NormWeights } from "./decode_step.ts";
+import type { DecoderSpec, DecoderWeights, KvCache, NormWeights } from "./decoder.ts";
 import { embed } from "./embed.ts";
 import { layerNorm } from "./layer_norm.ts";
 import { linear } from "./linear.ts";

@@ -1,65 +1,8 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { ComposedKvCache, composedDecodeStep } from "./_composed_decode_step.ts";
 import { assertRange } from "./_shapes.ts";
-import { type Activation, hasFusedKernel, runFusedKernel } from "./fused_kernels.ts";
-
-/** Gain `[d]` and, for layer norms, bias `[d]`. */
-export interface NormWeights {
-  readonly gain: tf.Tensor;
-  readonly bias?: tf.Tensor | undefined;
-}
-
-/** Weight `[in, out]` and bias `[out]`. */
-export interface LinearWeights {
-  readonly weight: tf.Tensor;
-  readonly bias?: tf.Tensor | undefined;
-}
-
-export interface DecoderBlockWeights {
-  readonly attentionNorm: NormWeights;
-  /** `[d, (heads + 2 kvHeads) headDim]`, laid out as `attention` wants it. */
-  readonly qkv: LinearWeights;
-  /** `[heads · headDim, d]`. */
-  readonly attentionOut: LinearWeights;
-  readonly feedForwardNorm: NormWeights;
-  /** `[d, f]`, or `[d, 2f]` (gate, then up) where the activation is swiglu. */
-  readonly up: LinearWeights;
-  /** `[f, d]`. */
-  readonly down: LinearWeights;
-}
-
-/** Weights of a pre-norm decoder: GPT-2 and the Llama family. */
-export interface DecoderWeights {
-  /** `[vocab, d]`. */
-  readonly tokenEmbedding: tf.Tensor;
-  /** `[context, d]`. */
-  readonly positionEmbedding?: tf.Tensor | undefined;
-  readonly blocks: ReadonlyArray<DecoderBlockWeights>;
-  readonly finalNorm: NormWeights;
-  /** `[vocab, d]`, often the token embedding itself. */
-  readonly unembedding: tf.Tensor;
-}
-
-/** What a decoder is made of, apart from its weights. */
-export interface DecoderSpec {
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-  readonly norm: "layer" | "rms";
-  readonly epsilon: number;
-  readonly activation: Activation | "swiglu";
-  /** Base of the rotary wavelengths; absent: no rotary embedding. */
-  readonly ropeTheta?: number | undefined;
-}
-
-/** Keys and values of the sequences that are being decoded, one per slot. */
-export interface KvCache {
-  readonly layers: number;
-  readonly slots: number;
-  /** Positions per slot. */
-  readonly length: number;
-  dispose(): void;
-}
+import type { DecoderSpec, DecoderWeights, KvCache } from "./decoder.ts";
+import { hasFusedKernel, runFusedKernel } from "./fused_kernels.ts";
 
 /**
  * An empty cache for `slots` sequences of up to `length` tokens. The caller disposes it. A slot is reused by

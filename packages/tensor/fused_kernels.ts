@@ -9,10 +9,7 @@
  * not be a further output.
  */
 import * as tf from "@tensorflow/tfjs-core";
-import type { DecoderSpec, DecoderWeights, KvCache } from "./decode_step.ts";
-
-/** Nonlinearities that `linear` can apply: exact GELU (erf), its tanh approximation, SiLU and ReLU. */
-export type Activation = "gelu" | "geluTanh" | "silu" | "relu";
+import type { Activation, DecoderSpec, DecoderWeights, KvCache } from "./decoder.ts";
 
 interface LinearAttributes {
   readonly activation: Activation | null;

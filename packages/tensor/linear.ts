@@ -1,9 +1,8 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { asRows, assertShape } from "./_shapes.ts";
-import { type Activation, hasFusedKernel, runFusedKernel } from "./fused_kernels.ts";
+import type { Activation } from "./decoder.ts";
+import { hasFusedKernel, runFusedKernel } from "./fused_kernels.ts";
 import "./gradients.ts";
-
-export type { Activation } from "./fused_kernels.ts";
 
 /** The nonlinearity by name: exact GELU x Φ(x), its tanh approximation, SiLU x σ(x), ReLU. */
 export const activate = <R extends tf.Rank>(x: tf.Tensor<R>, activation: Activation): tf.Tensor<R> =>

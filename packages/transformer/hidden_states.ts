@@ -1,6 +1,6 @@
 import { fold } from "@rlhf/core/random";
 import { attention } from "@rlhf/tensor/attention";
-import type { LinearWeights, NormWeights } from "@rlhf/tensor/decode_step";
+import type { LinearWeights, NormWeights } from "@rlhf/tensor/decoder";
 import { embed } from "@rlhf/tensor/embed";
 import { layerNorm } from "@rlhf/tensor/layer_norm";
 import { linear } from "@rlhf/tensor/linear";

@@ -1,4 +1,4 @@
-import type { DecoderSpec, DecoderWeights } from "@rlhf/tensor/decode_step";
+import type { DecoderSpec, DecoderWeights } from "@rlhf/tensor/decoder";
 import type { TransformerConfig } from "./config.ts";
 import type { Model } from "./model.ts";
 
