@@ -84,6 +84,23 @@ const outputLike = (
   return array && from && { info: backend.output(shape, x.dtype, array), array, from };
 };
 
+/** The same data under another shape. */
+const relabelled = (backend: NativeBackend, x: tf.TensorInfo, shape: number[]): tf.TensorInfo => {
+  backend.incRef(x.dataId);
+  return { dataId: x.dataId, shape, dtype: x.dtype };
+};
+const identity = kernel(({ inputs, backend }) => {
+  const x = inputs.x!;
+  return x.dtype === "complex64" ? undefined : relabelled(backend, x, x.shape);
+});
+const reshape = kernel<{ shape: number[] }>(({ inputs, attrs, backend }) => {
+  const x = inputs.x!;
+  const { shape } = attrs;
+  // A shape with an unknown dimension or of another size is the stock kernel's business.
+  if (x.dtype === "complex64" || shape.includes(-1) || sizeOf(shape) !== sizeOf(x.shape)) return undefined;
+  return relabelled(backend, x, shape);
+});
+
 const transpose = kernel<{ perm: number[] }>(({ inputs, attrs, backend }) => {
   const x = inputs.x!;
   const shape = attrs.perm.map((axis) => x.shape[axis]!);
@@ -320,6 +337,8 @@ const oneHot = kernel<{ depth: number; onValue: number; offValue: number; dtype:
 );
 
 export const layoutKernels: Record<string, NativeKernel> = {
+  Identity: identity,
+  Reshape: reshape,
   Transpose: transpose,
   Slice: slice,
   SplitV: splitV,

@@ -4,6 +4,8 @@ import * as tf from "@tensorflow/tfjs-core";
 import { beforeEach, describe, expect, it } from "vitest";
 import { adamwStep } from "../tensor/adamw_step.ts";
 import { attention } from "../tensor/attention.ts";
+import { createKvCache, decodeStep } from "../tensor/decode_step.ts";
+import type { DecoderSpec, KvCache } from "../tensor/decoder.ts";
 import { embed } from "../tensor/embed.ts";
 import { layerNorm } from "../tensor/layer_norm.ts";
 import { linear } from "../tensor/linear.ts";
@@ -11,7 +13,7 @@ import { linearTokenLogProbs } from "../tensor/linear_token_log_probs.ts";
 import { valueAndGrads } from "../tensor/value_and_grads.ts";
 import type { NativeBackend } from "./backend.ts";
 import { register } from "./mod.ts";
-import { RandomSource } from "./testing/numbers.ts";
+import { RandomSource, sizeOf } from "./testing/numbers.ts";
 
 let backend: NativeBackend;
 beforeEach(async () => {
@@ -118,6 +120,80 @@ describe("adamw in place", () => {
     );
     tf.dispose([x, shared]);
   });
+});
+
+it("decoding sees weights that changed in place", async () => {
+  const source = new RandomSource(8);
+  const variable = (...shape: number[]) =>
+    tf.tidy(() => tf.variable(tf.mul(tf.tensor(source.floats(sizeOf(shape)), shape), 1)));
+  const [vocab, width] = [40, 32];
+  const norm = () => ({ gain: variable(width), bias: variable(width) });
+  const weights = {
+    tokenEmbedding: variable(vocab, width),
+    positionEmbedding: variable(8, width),
+    blocks: [
+      {
+        attentionNorm: norm(),
+        qkv: { weight: variable(width, 3 * width) },
+        attentionOut: { weight: variable(width, width) },
+        feedForwardNorm: norm(),
+        up: { weight: variable(width, 64) },
+        down: { weight: variable(64, width) },
+      },
+    ],
+    finalNorm: norm(),
+    unembedding: variable(vocab, width),
+  };
+  const spec: DecoderSpec = {
+    heads: 2,
+    kvHeads: 2,
+    headDim: 16,
+    norm: "layer",
+    epsilon: 1e-5,
+    activation: "gelu",
+  };
+  const zero = Int32Array.from([0]);
+  const step = async (cache: KvCache) => {
+    const logits = decodeStep({
+      spec,
+      weights,
+      cache,
+      ids: zero,
+      slots: zero,
+      positions: zero,
+      outputRows: zero,
+    });
+    const values = await logits.data();
+    logits.dispose();
+    return values;
+  };
+  const size = { layers: 1, slots: 1, length: 8 };
+  const cache = createKvCache(spec, size);
+  const before = await step(cache);
+  const params = { up: weights.blocks[0]!.up.weight, unembedding: weights.unembedding };
+  const like = () =>
+    tf.tidy(() => ({
+      up: tf.variable(tf.ones([width, 64])),
+      unembedding: tf.variable(tf.ones([vocab, width])),
+    }));
+  const [grads, firstMoments, secondMoments] = [like(), like(), like()];
+  const options = {
+    step: 1,
+    learningRate: 0.3,
+    beta1: 0.9,
+    beta2: 0.99,
+    epsilon: 1e-8,
+    weightDecay: () => 0,
+  };
+  adamwStep({ params, grads, firstMoments, secondMoments, ...options });
+  const after = await step(cache);
+  const fresh = createKvCache(spec, size);
+  expect(after).not.toEqual(before);
+  expect(after).toEqual(await step(fresh));
+  cache.dispose();
+  fresh.dispose();
+  const { blocks, ...others } = weights;
+  tf.dispose([blocks, others, grads, firstMoments, secondMoments] as unknown as tf.TensorContainer);
 });
 
 it("stays flat over 1,000 training steps", async () => {

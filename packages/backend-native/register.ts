@@ -36,6 +36,9 @@ type Stock = (params: {
 const listOf = (result: KernelResult): ReadonlyArray<tf.TensorInfo> =>
   Array.isArray(result) ? result : [result];
 
+const sizeOfLargest = (tensors: ReadonlyArray<tf.TensorInfo>): number =>
+  tensors.reduce((size, { shape }) => Math.max(size, sizeOf(shape)), 0);
+
 const withFallback = (
   op: string,
   native: NativeKernel | undefined,
@@ -45,14 +48,13 @@ const withFallback = (
   return ({ inputs, attrs, backend }) => {
     const given = inputs as KernelCall["inputs"];
     const engine = backend as NativeBackend;
-    for (const [input, tensor] of Object.entries(given)) refuseDisposed(op, input, tensor);
+    for (const input in given) refuseDisposed(op, input, given[input]);
     const result =
       run && engine.transact(() => run({ op, inputs: given, attrs: attrs ?? {}, backend: engine }));
     if (result !== undefined) return result;
     if (!stock) throw new TypeError(`Cannot run ${op}: no kernel takes these inputs`);
     const output = stock({ inputs, backend: engine, ...(attrs && { attrs }) });
-    const tensors = [...Object.values(given), ...listOf(output)];
-    const size = Math.max(...tensors.map((tensor) => sizeOf(tensor.shape)));
+    const size = sizeOfLargest([...Object.values(given), ...listOf(output)]);
     if (size > large && !free.has(op)) fallbacks[op] = (fallbacks[op] ?? 0) + 1;
     return output;
   };
