@@ -1,5 +1,6 @@
 import { fold, type Key, shuffled } from "@rlhf/core/random";
 import { byLot } from "./lot.ts";
+import { frequency } from "./nouns.ts";
 import { definitionSentence, exampleSentences } from "./sentences.ts";
 import type { Synset, Wordnet } from "./wordnet.ts";
 
@@ -10,8 +11,8 @@ export interface Corpus {
 
 /**
  * The pretraining text: one document per meaning, first its definition as a sentence, then its example sentences, a
- * line each. Meanings whose word is a name or has capitals (people, places, Latin genera) are left out unless they
- * have examples; a sentence that serves several meanings appears once. The split is by meaning; the order is random,
+ * line each. Definitions are those of words in use (met at least once in WordNet's tagged text): most of the others are of
+ * Latin genera and technical terms. A sentence that serves several meanings appears once. The split is by meaning; the order is random,
  * so that any beginning of the list is a fair sample.
  */
 export function makeCorpus(wordnet: Wordnet, key: Key): Corpus {
@@ -19,8 +20,8 @@ export function makeCorpus(wordnet: Wordnet, key: Key): Corpus {
   const corpus = { train: [] as Array<string>, validation: [] as Array<string> };
   for (const synset of shuffled(fold(key, "corpus"), [...wordnet.synsets.values()])) {
     const word = synset.words[0]!;
-    const definition =
-      !synset.isName && /^[a-z]+(?:[ '-][a-z]+)*$/.test(word) ? definitionSentence(synset, word) : undefined;
+    const isInUse = /^[a-z]+(?:[ '-][a-z]+)*$/.test(word) && frequency(wordnet, word, synset.pos) > 0;
+    const definition = isInUse ? definitionSentence(synset, word) : undefined;
     const lines = [...(definition ? [definition] : []), ...exampleSentences(synset)].filter(
       (line) => !seen.has(line),
     );

@@ -30,15 +30,15 @@ const laptop = {
     evaluateEvery: 300,
   },
   sft: {
-    epochs: 3,
-    batchSize: 32,
-    microBatchSize: 32,
-    learningRate: 1e-3,
+    epochs: 4,
+    batchSize: 64,
+    microBatchSize: 64,
+    learningRate: 1.5e-3,
     floorShare: 0.1,
     dropout: 0,
     maxGradNorm: 1,
   },
-  comparing: { prompts: 2400, fewest: 4, most: 9, validationShare: 0.12, noise: 0.075, overlap: 0.1 },
+  comparing: { prompts: 2400, fewest: 4, most: 9, validationShare: 0.12, noise: 0.08, overlap: 0.1 },
   reward: {
     epochs: 1,
     batchSize: 16,
@@ -48,13 +48,13 @@ const laptop = {
     maxGradNorm: 1,
   },
   ppo: {
-    iterations: 40,
+    iterations: 36,
     batchSize: 128,
     minibatchSize: 64,
     microBatchSize: 64,
     epochs: 1,
     maxNewTokens: 32,
-    temperature: 1,
+    temperature: 0.7,
     missingEosPenalty: 1,
     policyLearningRate: 1.5e-4,
     criticLearningRate: 3e-4,
@@ -72,7 +72,7 @@ const laptop = {
     sampleEvery: 20,
     samples: 4,
   },
-  evaluation: { temperature: 1, resamples: 1000 },
+  evaluation: { temperature: 0.7, resamples: 1000 },
 } as const satisfies Fields;
 
 /** For the wasm backend, several times slower than the native engine: everything a size smaller. */
@@ -104,7 +104,7 @@ const smoke = {
     sampleEvery: 1,
     samples: 2,
   },
-  evaluation: { temperature: 1, resamples: 100 },
+  evaluation: { temperature: 0.7, resamples: 100 },
 } as const satisfies Fields;
 
 export const defaultPreset = "laptop";

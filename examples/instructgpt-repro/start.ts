@@ -34,8 +34,9 @@ export const start = <E>(pipeline: (setting: Setting) => Effect.Effect<Results, 
       yield* Console.log(`Backend ${backend.name}: ${backend.reason}`);
       const { preset, fields } = yield* affordable(args, flags, backend.name);
       const config = yield* decodeConfig(Config, fields);
+      const path = yield* freePath(config.run, `runs/${preset}-seed${config.seed}`);
       const setting = yield* prepare(config);
-      yield* run(pipeline(setting), setting, `runs/${preset}-seed${config.seed}`);
+      yield* run(pipeline(setting), setting, path);
     }).pipe(Effect.provide(Backend.layer(wanted.backend)));
   });
   program.pipe(
@@ -120,4 +121,3 @@ const run = <E, R>(
       versions: record.versions,
     });
   }).pipe(Effect.scoped, Effect.provide([RunFolder.layer(path), Progress.layer]));
-};
