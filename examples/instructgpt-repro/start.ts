@@ -95,13 +95,24 @@ const prepare = Effect.fn("prepare")(function* (wanted: Config) {
   } satisfies Setting;
 });
 
-const run = <E, R>(
-  pipeline: Effect.Effect<Results, E, R>,
-  { config, data }: Setting,
-  defaultPath: string,
-) => {
-  const path = config.run ?? defaultPath;
-  return Effect.gen(function* () {
+/** A run never writes into the folder of another: the default name is numbered, a name that was asked for is refused. */
+const freePath = Effect.fnUntraced(function* (wanted: string | null, byDefault: string) {
+  const files = yield* FileSystem.FileSystem;
+  const holdsRun = (path: string) => files.exists(`${path}/manifest.json`);
+  if (wanted !== null) {
+    if (!(yield* holdsRun(wanted))) return wanted;
+    const problem = `${wanted} holds a run already`;
+    return yield* new InvalidInput({
+      problems: [{ where: "--run", problem, remedy: "Name another folder" }],
+    });
+  }
+  let path = byDefault;
+  for (let number = 2; yield* holdsRun(path); number++) path = `${byDefault}-${number}`;
+  return path;
+});
+
+const run = <E, R>(pipeline: Effect.Effect<Results, E, R>, { config, data }: Setting, path: string) =>
+  Effect.gen(function* () {
     const folder = yield* RunFolder;
     const { criteria: _, ...hashed } = data; // without the functions
     const record = manifest({ seed: config.seed, backend: yield* Backend, data: hashed });
