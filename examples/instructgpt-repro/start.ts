@@ -4,7 +4,7 @@ import { fold, InvalidInput, key, Progress, RunFolder } from "@rlhf/core";
 import { Backend } from "@rlhf/tensor";
 import { loadTokenizer, tokenizerFromJson, trainBpe } from "@rlhf/tokenizer";
 import { initModel, loadCheckpoint } from "@rlhf/transformer";
-import { Console, Effect, type FileSystem, type Path } from "effect";
+import { Console, Effect, FileSystem, type Path } from "effect";
 import { Config } from "./config.ts";
 import { loadData } from "./data.ts";
 import { encodeData } from "./encode.ts";
