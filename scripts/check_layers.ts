@@ -33,7 +33,7 @@ for (const name of readdirSync(join(root, "packages"))) {
     problems.push(`packages/${name}: no layer; add it in scripts/check_layers.ts`);
   for (const file of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
     if (!file.endsWith(".ts") || /(^|\/)(node_modules|dist)\//.test(file)) continue;
-    const test = file.endsWith("_test.ts");
+    const test = file.endsWith("_test.ts") || file.startsWith("testing/");
     for (const imported of importsOf(readFileSync(join(folder, file), "utf8"))) {
       const where = `packages/${name}/${file}`;
       const target = packageOf(imported);

@@ -48,13 +48,13 @@ const laptop = {
     maxGradNorm: 1,
   },
   ppo: {
-    iterations: 36,
+    iterations: 40,
     batchSize: 128,
     minibatchSize: 64,
     microBatchSize: 64,
     epochs: 1,
     maxNewTokens: 32,
-    temperature: 0.7,
+    temperature: 1,
     missingEosPenalty: 1,
     policyLearningRate: 1.5e-4,
     criticLearningRate: 3e-4,
@@ -72,7 +72,7 @@ const laptop = {
     sampleEvery: 20,
     samples: 4,
   },
-  evaluation: { temperature: 0.7, resamples: 1000 },
+  evaluation: { temperature: 1, resamples: 1000 },
 } as const satisfies Fields;
 
 /** For the wasm backend, several times slower than the native engine: everything a size smaller. */
@@ -104,7 +104,7 @@ const smoke = {
     sampleEvery: 1,
     samples: 2,
   },
-  evaluation: { temperature: 0.7, resamples: 100 },
+  evaluation: { temperature: 1, resamples: 100 },
 } as const satisfies Fields;
 
 export const defaultPreset = "laptop";
