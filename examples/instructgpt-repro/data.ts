@@ -41,7 +41,8 @@ export const loadData = Effect.fn("loadData")(function* (config: Config, from: K
   );
   const wordnet = readWordnet();
   const lexicon = readLexicon();
-  const text = corpus === undefined ? makeCorpus(wordnet, from) : split(corpus, 0.05, fold(from, "corpus"));
+  const text =
+    corpus === undefined ? makeCorpus(wordnet, from) : split(passages(corpus), 0.05, fold(from, "corpus"));
   const tasks = makeTasks({ wordnet, lexicon, sizes: config.tasks, key: from });
   const asked = ownPrompts(demonstrations ?? rankings ?? []);
   const prompts = split(asked, 0.1, fold(from, "prompts"));
@@ -100,6 +101,15 @@ function ownPrompts(records: ReadonlyArray<{ readonly prompt: string }>): Readon
 /** Prompts of all kinds end alike, so that the model knows where its turn begins. */
 function ending(prompt: string): string {
   return prompt.endsWith(separator) ? prompt : prompt + separator;
+}
+
+/** A book in one file is cut into its paragraphs, or lines, so that a part of it can be held out. */
+function passages(documents: ReadonlyArray<string>): ReadonlyArray<string> {
+  const enough = 20;
+  const cut = (at: RegExp) =>
+    documents.flatMap((text) => text.split(at)).filter((passage) => passage.trim() !== "");
+  const paragraphs = cut(/\n\s*\n/);
+  return [documents, paragraphs].find(({ length }) => length >= enough) ?? cut(/\n/);
 }
 
 function split<T>(items: ReadonlyArray<T>, validationShare: number, from: Key) {

@@ -82,6 +82,14 @@ export const encodeData = Effect.fn("encodeData")(function* (
       problem: `${what} do not fit into the model's context of ${contextLength}`,
       remedy: "Raise --model.contextLength or take the row out",
     }));
+  if (encoded.corpus.validation.length < 2) {
+    const problem = "the text has a single passage, so none can be held out to measure with";
+    problems.push({
+      where: "--corpus",
+      problem,
+      remedy: "Give text of several documents, paragraphs or lines",
+    });
+  }
   if (problems.length > 0) return yield* new InvalidInput({ problems });
   return encoded;
 });

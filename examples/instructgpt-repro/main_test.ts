@@ -25,7 +25,7 @@ describe("the smoke preset", () => {
     }
     const report = JSON.parse(read("smoke/report.json"));
     expect(report.winRates.map(({ model }: { model: string }) => model)).toContain("ppo-ptx");
-    expect(report.samples).toHaveLength(24);
+    expect(report.samples).toHaveLength(40);
     expect(read("smoke/report.html")).toContain("<!doctype html>");
     expect(JSON.parse(read("smoke/manifest.json")).seed).toBe(1);
   });

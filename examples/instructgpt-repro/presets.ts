@@ -91,7 +91,7 @@ const smoke = {
   ...laptop,
   vocabulary: 1024,
   model: { layers: 2, width: 32, heads: 2, contextLength: 64 },
-  tasks: { demonstrations: 200, validation: 40, prompts: 80, evaluation: 24 },
+  tasks: { demonstrations: 200, validation: 40, prompts: 80, evaluation: 40 },
   pretrain: { ...laptop.pretrain, steps: 20, batchSize: 16, warmupSteps: 5, evaluateEvery: 10 },
   sft: { ...laptop.sft, epochs: 2 },
   comparing: { ...laptop.comparing, prompts: 24 },
