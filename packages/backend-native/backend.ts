@@ -153,6 +153,12 @@ export class NativeBackend extends MathBackendCPU {
     return copy;
   }
 
+  /** Gives all memory that is only held for reuse back to the system. */
+  trim(): void {
+    this.pool.trim();
+    this.addon.releaseScratch();
+  }
+
   /** What `data()` gives the user is a copy: the array itself goes back to the pool or changes in place. */
   override readSync(dataId: DataId): tf.backend_util.BackendValues {
     const data = this.data.get(dataId) as unknown as NativeData;

@@ -25,7 +25,8 @@ Decoder decoder_at(Call& call, size_t i) {
   auto n = call.numbers(i);
   if (n.size() != 14) call.range_problem("a decoder is described by 14 numbers");
   for (int j = 0; j < 10; j++)
-    if (!(n[j] >= 0 && n[j] < (1 << 28)) || n[j] != std::floor(n[j])) call.range_problem("sizes must be whole numbers below 2^28");
+    if (!(n[j] >= 0 && n[j] < (1 << 28)) || n[j] != std::floor(n[j]))
+      call.range_problem("sizes must be whole numbers below 2^28");
   auto size = [&](int j) { return static_cast<int>(n[j]); };
   Decoder d{size(0), size(1), size(2), size(3), size(4), size(5), size(6), size(7), size(8), size(9), n[10] != 0,
             static_cast<float>(n[11]), static_cast<int>(n[12]), static_cast<float>(n[13])};

@@ -78,14 +78,17 @@ void copy(Call& call) {
     (a[d] < 0 ? fromLow : fromHigh) += (dims[d] - 1) * a[d];
     (b[d] < 0 ? toLow : toHigh) += (dims[d] - 1) * b[d];
     constexpr int64_t kMost = int64_t(1) << 40;
-    if (fromLow < -kMost || fromHigh > kMost || toLow < -kMost || toHigh > kMost) call.range_problem("the copy leaves its arrays");
+    if (fromLow < -kMost || fromHigh > kMost || toLow < -kMost || toHigh > kMost)
+      call.range_problem("the copy leaves its arrays");
     total *= static_cast<double>(dims[d]);
     walk.dims[d] = dims[d];
     walk.a[d] = a[d];
     walk.b[d] = b[d];
   }
   // Every target is written once, so a walk longer than its target is a mistake (and could be endless).
-  if (total > static_cast<double>(toLength) || fromLow < 0 || toLow < 0 || fromHigh >= static_cast<int64_t>(fromLength) || toHigh >= static_cast<int64_t>(toLength))
+  bool outside = fromLow < 0 || toLow < 0 || fromHigh >= static_cast<int64_t>(fromLength) ||
+                 toHigh >= static_cast<int64_t>(toLength);
+  if (outside || total > static_cast<double>(toLength))
     call.range_problem("the copy leaves its arrays");
   if (fromWidth == 4)
     copy_walk(static_cast<uint32_t*>(from) + fromOffset, static_cast<uint32_t*>(to) + toOffset, walk);

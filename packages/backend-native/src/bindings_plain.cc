@@ -107,7 +107,8 @@ void reduce(Call& call) {  // kind, x, y, outer, reduced, inner, scale
   size_t outer = call.size(3), reduced = call.size(4), inner = call.size(5);
   float *x = call.floats(1, product_of(call, {outer, reduced, inner})), *y = call.floats(2, product_of(call, {outer, inner}));
   int kind = call.choice(0, 4);
-  if (outer && inner) kernels().reduce(static_cast<Reduction>(kind), x, y, outer, reduced, inner, static_cast<float>(call.number(6)));
+  float scale = static_cast<float>(call.number(6));
+  if (outer && inner) kernels().reduce(static_cast<Reduction>(kind), x, y, outer, reduced, inner, scale);
 }
 
 void cumulate(Call& call) {  // x, y, rows, columns, exclusive, reverse

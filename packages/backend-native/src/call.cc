@@ -138,7 +138,8 @@ bool Call::flag(size_t i) const {
 void Call::check_ids(const int32_t* ids, size_t length, int limit) const {
   for (size_t i = 0; i < length; i++)
     if (ids[i] < 0 || ids[i] >= limit)
-      range_problem("id " + std::to_string(ids[i]) + " at " + std::to_string(i) + " is not in [0, " + std::to_string(limit) + ")");
+      range_problem("id " + std::to_string(ids[i]) + " at " + std::to_string(i) + " is not in [0, " +
+                    std::to_string(limit) + ")");
 }
 
 }  // namespace rlhf

@@ -12,8 +12,8 @@ namespace rlhf {
 namespace {
 
 constexpr int kMaxThreads = 256;
-// Spinning this long (a few microseconds) before sleeping catches the next loop of the same kernel; longer would
-// steal the core from whoever shares the machine.
+// Spinning this long (some 50 µs) before sleeping catches the next loop of the same kernel, and of the next one if it
+// comes soon; longer would steal the core from whoever shares the machine.
 constexpr int kSpins = 2000;
 
 inline void pause_cpu() {
@@ -88,7 +88,7 @@ void work(Pool& p, int thread) {
       }
       std::unique_lock<std::mutex> lock(p.mutex);
       p.sleepers.fetch_add(1);
-      p.wake.wait(lock, [&] { return generation_of(p) != generation; });
+      p.wake.wait(lock, [&] { return p.state.load() >> (2 * kTaskBits) != generation; });
       p.sleepers.fetch_sub(1);
     }
   }

@@ -24,6 +24,15 @@ inline void parallel(int count, Body&& body) {
       static_cast<void*>(&body));
 }
 
+/// `body(begin, end)` for the pieces of [0, size) of `chunk` each.
+template <class Body>
+inline void parallel_chunks(size_t size, size_t chunk, Body&& body) {
+  parallel(static_cast<int>((size + chunk - 1) / chunk), [&](int task, int) {
+    size_t begin = task * chunk, end = begin + chunk;
+    body(begin, end < size ? end : size);
+  });
+}
+
 /// What a piece of scratch memory is for. Pieces that live at the same time need different slots.
 enum class Slot { packedA, packedB, panelB, scores, scoreGrads, smallA, smallB, partials, logits, hidden, decode, count };
 
