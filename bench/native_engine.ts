@@ -151,7 +151,12 @@ const sampleOnce = () => {
     generate(model, { prompts, maxNewTokens: 64, eos: -1, temperature: 1, key: key(3), slots: 16 });
 };
 
-if (command === "train") report("training step", await measure(trainOnce(), sizeName === "tiny" ? 200 : 2), batch * config.contextLength);
+if (command === "train")
+  report(
+    "training step",
+    await measure(trainOnce(), sizeName === "tiny" ? 200 : 2),
+    batch * config.contextLength,
+  );
 else if (command === "sample") report("16 × 64 tokens", await measure(sampleOnce(), 2), 16 * 64);
 else if (command === "profile") await profile();
 else await products();
