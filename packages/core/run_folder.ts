@@ -14,7 +14,7 @@ export interface MetricsRow {
 
 /**
  * Where a run leaves what it did: `config.json`, `manifest.json`, `metrics.jsonl`, `samples.jsonl`, checkpoints
- * and the report. Files are written whole to a temporary name and renamed; the `.jsonl` files grow a line at a time.
+ * and the report. Files are written whole to a temporary name and renamed; the `.jsonl` files grow by whole lines, whatever interrupts.
  */
 export class RunFolder extends Context.Service<
   RunFolder,
@@ -48,10 +48,10 @@ export class RunFolder extends Context.Service<
           yield* files.writeFileString(temporary, text);
           yield* files.rename(temporary, file(name));
         });
-        const append = (name: string, rows: ReadonlyArray<unknown>) =>
-          files.writeFileString(file(name), rows.map((row) => `${JSON.stringify(row)}\n`).join(""), {
-            flag: "a",
-          });
+        const append = (name: string, rows: ReadonlyArray<unknown>) => {
+          const text = rows.map((row) => `${JSON.stringify(row)}\n`).join("");
+          return Effect.uninterruptible(files.writeFileString(file(name), text, { flag: "a" }));
+        };
         return {
           path,
           file,

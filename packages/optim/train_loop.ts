@@ -10,7 +10,7 @@ export interface StepReport {
 }
 
 /**
- * Runs `steps` optimizer steps and tells `Progress` and the run folder about each. `step` gets 0 … steps − 1 and is
+ * Runs `steps` optimizer steps and tells the run folder and `Progress` about each. `step` gets 0 … steps − 1 and is
  * never interrupted half-way; between steps the event loop runs, so Ctrl-C takes effect after the current one.
  *
  * Fails with `NonFiniteLoss` at the first metric that is NaN or infinite. The result is the metrics of
@@ -33,8 +33,8 @@ export const trainLoop = Effect.fn("optim.trainLoop")(function* <E, R>(options: 
     for (const [metric, value] of Object.entries(metrics)) {
       if (!Number.isFinite(value)) return yield* new NonFiniteLoss({ stage, step, metric, value });
     }
-    yield* progress.publish({ _tag: "Step", stage, step, total: steps, metrics, tokens: report.tokens });
     yield* folder.appendMetrics(stage, step, metrics);
+    yield* progress.publish({ _tag: "Step", stage, step, total: steps, metrics, tokens: report.tokens });
     yield* Effect.yieldNow; // to timers, signals and sockets: the math above was synchronous
   }
   yield* progress.publish({ _tag: "Finished", stage, metrics });

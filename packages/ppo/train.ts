@@ -51,8 +51,8 @@ export const train = Effect.fn("ppo.train")(function* <E = never, R = never>(opt
       if (!Number.isFinite(value)) return yield* new NonFiniteLoss({ stage, step: done + 1, metric, value });
     }
     const tokens = metrics.responseLength! * report.episodes.length;
-    yield* progress.publish({ _tag: "Step", stage, step: done + 1, total, metrics, tokens });
     yield* folder.appendMetrics(stage, done + 1, metrics);
+    yield* progress.publish({ _tag: "Step", stage, step: done + 1, total, metrics, tokens });
     if (done % config.sampleEvery === 0) {
       const rows = sampleRows(report, decode, config.samples);
       const title = `Samples of iteration ${done + 1}`;
