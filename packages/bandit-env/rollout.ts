@@ -18,23 +18,26 @@ export interface Rollout<P extends EncodedPrompt = EncodedPrompt> extends Respon
 /** A rollout with its scores. */
 export type JudgedRollout<P extends EncodedPrompt = EncodedPrompt> = Rollout<P> & Verdicts;
 
-/**
- * Samples one response to each prompt from the policy's own distribution at a temperature: no top-k and no top-p,
- * since the log-probabilities of the update are of the whole distribution. Tokens in, tokens out.
- *
- * @param maxNewTokens longest response, end of sequence included
- * @param eos the end-of-sequence token
- * @param slots how many responses are sampled at once; changes speed only
- */
-export const rollout = Effect.fn("bandit-env.rollout")(function* <P extends EncodedPrompt>(options: {
+export interface RolloutOptions<P extends EncodedPrompt = EncodedPrompt> {
   readonly policy: Model;
   readonly prompts: ReadonlyArray<P>;
+  /** Longest response, end of sequence included. */
   readonly maxNewTokens: number;
+  /** The end-of-sequence token. */
   readonly eos: number;
   readonly temperature: number;
   readonly key: Key;
+  /** How many responses are sampled at once; changes speed only. */
   readonly slots?: number;
-}) {
+}
+
+/**
+ * Samples one response to each prompt from the policy's own distribution at a temperature: no top-k and no top-p,
+ * since the log-probabilities of the update are of the whole distribution. Tokens in, tokens out.
+ */
+export const rollout = Effect.fn("bandit-env.rollout")(function* <P extends EncodedPrompt>(
+  options: RolloutOptions<P>,
+) {
   const { policy, prompts, ...sampling } = options;
   const generations = yield* Effect.promise((signal) =>
     generate(policy, { ...sampling, prompts: prompts.map(({ tokens }) => tokens), signal }),

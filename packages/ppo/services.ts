@@ -1,17 +1,11 @@
-import type { Score, ScoreFailed } from "@rlhf/bandit-env";
 import { integers, type Key } from "@rlhf/core/random";
 import { type PadOptions, padRight, type Row, type TokenBatch } from "@rlhf/data";
-import type { Model } from "@rlhf/transformer";
 import * as Context from "effect/Context";
 import type * as Ref from "effect/Ref";
 import type { PpoConfig } from "./config.ts";
 import type { PpoState } from "./state.ts";
 
-/** The policy that the KL penalty holds on to: the one training starts from. It is never written to. */
-export class Reference extends Context.Service<Reference, Model>()("@rlhf/ppo/Reference") {}
-
-/** Who judges the responses. */
-export class Scorer extends Context.Service<Scorer, Score<ScoreFailed>>()("@rlhf/ppo/Scorer") {}
+export { Reference, Scorer } from "@rlhf/bandit-env";
 
 /** Where pretraining text comes from. `draw` is a function of its arguments: the same key draws the same rows. */
 export class PretrainingBatches extends Context.Service<

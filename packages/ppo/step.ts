@@ -1,22 +1,16 @@
-import type { Episode } from "@rlhf/bandit-env";
+import { type OnlineReport, onlineReport, stopwatch } from "@rlhf/bandit-env";
 import type { EncodedPrompt } from "@rlhf/core/records";
 import { updateKlController } from "@rlhf/kl";
 import * as Effect from "effect/Effect";
 import * as Ref from "effect/Ref";
-import { stopwatch } from "./_stopwatch.ts";
-import { type Estimates, estimate } from "./estimate.ts";
-import { judge, type Rewards } from "./judge.ts";
-import { type PpoRollout, rolloutPrompts } from "./rollout_prompts.ts";
+import { estimate } from "./estimate.ts";
+import { judge } from "./judge.ts";
+import { rolloutPrompts } from "./rollout_prompts.ts";
 import { Learner } from "./services.ts";
 import { update } from "./update.ts";
 
-/** What an iteration reports; nothing in it needs the Scope. */
-export interface PpoReport {
-  readonly metrics: Readonly<Record<string, number>>;
-  readonly episodes: ReadonlyArray<Episode>;
-  readonly scores: Float32Array;
-  readonly sequenceKl: Float32Array;
-}
+/** What an iteration reports. */
+export type PpoReport = OnlineReport;
 
 /**
  * One PPO iteration (Ziegler et al. 2019; Ouyang et al. 2022, appendix C.4). It can be interrupted while it samples
@@ -28,9 +22,10 @@ export const step = Effect.fn("ppo.step")(
     const rollout = yield* time("rollout", rolloutPrompts(prompts)); // tokens, mask, oldLogProbs
     const judged = yield* time("score", judge(rollout)); // + refLogProbs, scores, rewards
     const batch = yield* time("score", estimate(judged)); // + values, advantages, returns
-    const updates = yield* time("update", update(batch)); // epochs × minibatches
+    const { explainedVariance } = batch;
+    const updates = { ...(yield* time("update", update(batch))), explainedVariance }; // epochs × minibatches
     const klCoefficient = yield* adaptKl(judged.meanKl, prompts.length); // KL to the reference, not PPO's approxKl
-    return report(batch, { klCoefficient, ...updates }, seconds);
+    return onlineReport({ batch, klCoefficient, updates, seconds });
   },
   Effect.scoped, // every tensor above is freed here
   Effect.uninterruptible,
@@ -48,36 +43,3 @@ const adaptKl = Effect.fnUntraced(function* (kl: number, episodes: number) {
     },
   ]);
 });
-
-/** Means over the sequences of the batch, besides what the update measured; rates are in response tokens. */
-function report(
-  batch: PpoRollout & Rewards & Estimates,
-  updates: Readonly<Record<string, number>> & { readonly klCoefficient: number },
-  seconds: Readonly<Record<string, number>>,
-): PpoReport {
-  const { episodes, scores, sequenceKl, meanKl } = batch;
-  const mean = (values: ReadonlyArray<number>) =>
-    values.reduce((sum, value) => sum + value, 0) / episodes.length;
-  const score = mean([...scores]);
-  const responseLength = mean(episodes.map(({ response }) => response.tokens.length));
-  const rates = Object.entries(seconds).map(([phase, duration]) => [
-    `${phase}TokensPerSecond`,
-    (responseLength * episodes.length) / Math.max(duration, 1e-9),
-  ]);
-  return {
-    metrics: {
-      score,
-      rlhfReward: score - updates.klCoefficient * meanKl,
-      kl: meanKl,
-      eosRate: mean(episodes.map(({ response }) => (response.finished ? 1 : 0))),
-      responseLength,
-      ...updates,
-      explainedVariance: batch.explainedVariance,
-      samplingGap: batch.samplingGap,
-      ...Object.fromEntries(rates),
-    },
-    episodes,
-    scores,
-    sequenceKl,
-  };
-}

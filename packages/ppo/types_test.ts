@@ -1,3 +1,4 @@
+import type { TrainingRollout } from "@rlhf/bandit-env";
 import type { Progress } from "@rlhf/core/progress";
 import type { RunFolder } from "@rlhf/core/run_folder";
 import type { Model } from "@rlhf/transformer";
@@ -5,7 +6,6 @@ import * as Effect from "effect/Effect";
 import { expect, it } from "vitest";
 import { estimate } from "./estimate.ts";
 import { judge } from "./judge.ts";
-import type { PpoRollout } from "./rollout_prompts.ts";
 import { PretrainingBatches, Reference, Scorer } from "./services.ts";
 import { type TrainOptions, train } from "./train.ts";
 import { update } from "./update.ts";
@@ -14,7 +14,7 @@ import { update } from "./update.ts";
 type Ready<A, E> = Effect.Effect<A, E, Progress | RunFolder>;
 
 it("is a compile error to leave a service out, or to pass a record that has not grown far enough", () => {
-  const check = (options: TrainOptions, model: Model, score: Scorer["Service"], rollout: PpoRollout) => {
+  const check = (options: TrainOptions, model: Model, score: Scorer["Service"], rollout: TrainingRollout) => {
     const training = train(options);
     const plain = training.pipe(Effect.provideService(PretrainingBatches, PretrainingBatches.none));
     const complete: Ready<unknown, unknown> = plain.pipe(
