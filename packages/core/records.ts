@@ -26,6 +26,14 @@ export const Ranking = Schema.Struct({
 );
 export type Ranking = typeof Ranking.Type;
 
+/** A single response to a prompt that somebody called good or bad, as KTO learns from (Ethayarajh et al. 2024). */
+export const LabeledResponse = Schema.Struct({
+  prompt: Schema.String,
+  response: Schema.String,
+  desirable: Schema.Boolean,
+});
+export type LabeledResponse = typeof LabeledResponse.Type;
+
 /** Token ids. Between rollout, reward and update a response stays in this form: it is never decoded and re-encoded. */
 export type Tokens = ReadonlyArray<number>;
 

@@ -1,62 +1,108 @@
-import * as Result from "effect/Result";
-import type { TextFile } from "./_read_text.ts";
+import { isUtf8 } from "node:buffer";
+import { firstBytes, notUtf8, readBytes, Unreadable } from "./_bytes.ts";
+import { readJsonLines, readJsonList } from "./_json_rows.ts";
+import { isParquet, readParquet } from "./_parquet_rows.ts";
+import { readTable, type Separator } from "./_table_rows.ts";
 
-/** A row of a file and where it begins, `file:line`; a failure holds why it is not JSON. */
-export interface JsonRow {
-  readonly where: string;
-  readonly value: Result.Result<unknown, string>;
+/** A row of a file: the line on which it begins (the number of the row in Parquet) and its value, or why it has none. */
+export type SourceRow =
+  | { readonly at: number; readonly value: unknown; readonly bytes: number }
+  | { readonly at: number; readonly problem: string; readonly bytes: number };
+
+/** How a file holds its rows. */
+export type Container = "JSON lines" | "JSON list" | "CSV" | "TSV" | "Parquet" | "text";
+
+export interface OpenFile {
+  readonly container: Container;
+  /** Rows in batches, so that a row costs no turn of the event loop. Throws `Unreadable` where the file breaks off. */
+  readonly rows: AsyncGenerator<ReadonlyArray<SourceRow>>;
 }
 
-/** The rows of a JSON list or of JSON lines; which of them it is shows in the first character. */
-export function readRows({ file, text }: TextFile): Array<JsonRow> {
-  const pieces = text.trimStart().startsWith("[") ? listPieces(text) : linePieces(text);
-  return pieces.map(({ line, source }) => ({
-    where: `${file}:${line}`,
-    value: Result.try({
-      try: (): unknown => JSON.parse(source),
-      catch: (error) => `not JSON: ${(error as Error).message}`,
-    }),
-  }));
-}
-
-/** A stretch of text that should be a JSON value. */
-interface Piece {
-  readonly line: number;
-  readonly source: string;
-}
-
-function linePieces(text: string): Array<Piece> {
-  const lines = text.split("\n").map((source, i) => ({ line: i + 1, source }));
-  return lines.filter(({ source }) => source.trim() !== "");
-}
+/** How much of a file is looked at to tell what it is. */
+const headBytes = 64 * 1024;
 
 /**
- * The elements of a JSON list as they are written, so that each has its line and parses by itself. Text behind the
- * list and a list that is never closed come as pieces that do not parse.
+ * Opens a file and tells by its content what holds its rows. Text that is none of the others is one row, a string.
+ *
+ * @throws Unreadable when it is not there, empty, or of another encoding
  */
-function listPieces(text: string): Array<Piece> {
-  const pieces: Array<Piece> = [];
-  let depth = 0;
-  let line = 1;
-  let start = { at: 0, line: 1 };
-  const endPiece = (at: number) => {
-    const source = text.slice(start.at, at);
-    const before = source.length - source.trimStart().length;
-    pieces.push({ line: start.line + source.slice(0, before).split("\n").length - 1, source });
-    start = { at: at + 1, line };
-  };
-  for (const { 0: mark, index } of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{},\n]/g)) {
-    if (mark === "\n") line++;
-    else if (mark === "[" || mark === "{") {
-      if (depth++ === 0) start = { at: index + 1, line };
-    } else if (mark === "," && depth === 1) endPiece(index);
-    else if ((mark === "]" || mark === "}") && --depth === 0) {
-      const isEmpty = pieces.length === 0 && text.slice(start.at, index).trim() === "";
-      if (!isEmpty) endPiece(index);
-      const behind = text.slice(index + 1);
-      return behind.trim() === "" ? pieces : [...pieces, { line, source: `${mark}${behind}` }];
-    }
+export async function openFile(file: string): Promise<OpenFile> {
+  if (isParquet(await firstBytes(file, 4))) return { container: "Parquet", rows: readParquet(file) };
+  const bytes = readBytes(file);
+  const first = await bytes.next();
+  const head: Buffer = first.done ? Buffer.alloc(0) : first.value;
+  if (head[0] === 0xff && head[1] === 0xfe) throw utf16;
+  if (head[0] === 0xfe && head[1] === 0xff) throw utf16;
+  const start = head.toString("utf8", 0, headBytes).replace(/^\ufeff/, "");
+  const all = prepend(head.subarray(hasByteOrderMark(head) ? 3 : 0), bytes);
+  const container = containerOf(start, file);
+  if (container === undefined)
+    throw new Unreadable("the file is empty", "write the data again, or remove the file");
+  switch (container) {
+    case "JSON lines":
+      return { container, rows: readJsonLines(all) };
+    case "JSON list":
+      return { container, rows: readJsonList(all) };
+    case "CSV":
+    case "TSV":
+      return { container, rows: readTable(all, container === "CSV" ? separatorOf(start) : "\t") };
+    default:
+      return { container, rows: readWhole(all) };
   }
-  endPiece(text.length);
-  return [...pieces, { line, source: "[" }];
+}
+
+const utf16 = new Unreadable("expected UTF-8 text, found UTF-16", "save the file as UTF-8");
+
+function hasByteOrderMark(bytes: Buffer): boolean {
+  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
+}
+
+/** Prose may begin with a bracket and hold commas: rows of JSON open with an object, tables are told by their name. */
+function containerOf(start: string, file: string): Container | undefined {
+  if (start.trim() === "") return undefined;
+  if (/^\s*\[\s*([{\]]|$)/.test(start)) return "JSON list";
+  if (/^\s*\{\s*("|\}|$)/.test(start) || /\.(jsonl|ndjson)(\.gz)?$/.test(file)) return "JSON lines";
+  if (/\.json(\.gz)?$/.test(file)) return start.trimStart().startsWith("[") ? "JSON list" : "JSON lines";
+  if (/\.tsv(\.gz)?$/.test(file)) return "TSV";
+  if (/\.csv(\.gz)?$/.test(file)) return "CSV";
+  return "text";
+}
+
+/** Spreadsheets of many countries write semicolons. */
+function separatorOf(start: string): Separator {
+  const header = start.split("\n", 1)[0]!;
+  return header.includes(",") || !header.includes(";") ? "," : ";";
+}
+
+async function* prepend(head: Buffer, rest: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
+  if (head.length > 0) yield head;
+  yield* rest;
+}
+
+/** A text file is one document. */
+async function* readWhole(chunks: AsyncGenerator<Buffer>): AsyncGenerator<ReadonlyArray<SourceRow>> {
+  const parts: Array<Buffer> = [];
+  let size = 0;
+  for await (const chunk of chunks) {
+    size += chunk.length;
+    if (size > 2 ** 29)
+      throw new Unreadable("a text of more than 512 MiB is one document", "cut it into files or rows");
+    parts.push(chunk);
+  }
+  const bytes = Buffer.concat(parts);
+  if (isUtf8(bytes)) yield [{ at: 1, value: bytes.toString("utf8"), bytes: size }];
+  else yield badLines(bytes).map((at): SourceRow => ({ at, problem: notUtf8, bytes: 0 }));
+}
+
+/** Numbers of the lines that are not UTF-8. No character but the line feed has its byte, so lines decode apart. */
+function badLines(bytes: Buffer): Array<number> {
+  const bad: Array<number> = [];
+  let line = 1;
+  for (let start = 0; start < bytes.length; line++) {
+    const feed = bytes.indexOf(0x0a, start);
+    const end = feed < 0 ? bytes.length : feed + 1;
+    if (!isUtf8(bytes.subarray(start, end))) bad.push(line);
+    start = end;
+  }
+  return bad;
 }

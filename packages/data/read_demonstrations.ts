@@ -1,50 +1,12 @@
-import type { Demonstration } from "@rlhf/core/records";
-import * as Schema from "effect/Schema";
-import { type Format, formatOf, Text } from "./_format.ts";
-import { readRecords } from "./_read_records.ts";
-import type { Reading } from "./_read_text.ts";
+import * as Effect from "effect/Effect";
+import { type ReadOptions, readData } from "./read.ts";
 
 /**
- * Reads demonstrations from a file, or from all files of a folder: JSON lines or a JSON list, gzipped or not. The
- * format of each file is recognized by the fields of its rows:
+ * Reads demonstrations from a file or folder, as `readData` does: `{prompt, response}` or `{prompt, completion}`,
+ * Alpaca, Dolly, Self-Instruct's seed tasks; of conversations (OpenAI messages, ShareGPT) every turn of the assistant,
+ * of OASST trees the best answers, of HH-RLHF the last turn of the chosen transcript.
  *
- * - `{prompt, response}`
- * - Alpaca's `{instruction, input?, output}`; an input follows its instruction after an empty line
- * - Self-Instruct's seed tasks, `{instruction, instances: [{input, output}]}`
- *
- * Fails with `InvalidInput`, which lists everything that is wrong in all files, each with its line.
+ * Fails with `InvalidInput`, which lists everything that is wrong in all files, each with its line and field.
  */
-export const readDemonstrations = (path: string): Reading<Demonstration> => readRecords(path, formats);
-
-const promptAndResponse = formatOf({
-  fields: ["prompt", "response"],
-  schema: Schema.Struct({ prompt: Text, response: Text }),
-  records: (row) => [row],
-});
-
-const alpaca = formatOf({
-  fields: ["instruction", "output"],
-  schema: Schema.Struct({ instruction: Text, input: Schema.optionalKey(Schema.String), output: Text }),
-  records: ({ instruction, input, output }) => [
-    { prompt: instructionWithInput(instruction, input), response: output },
-  ],
-});
-
-const seedTask = formatOf({
-  fields: ["instruction", "instances"],
-  schema: Schema.Struct({
-    instruction: Text,
-    instances: Schema.Array(Schema.Struct({ input: Schema.String, output: Text })),
-  }),
-  records: ({ instruction, instances }) =>
-    instances.map(({ input, output }) => ({
-      prompt: instructionWithInput(instruction, input),
-      response: output,
-    })),
-});
-
-const formats: ReadonlyArray<Format<Demonstration>> = [promptAndResponse, alpaca, seedTask];
-
-function instructionWithInput(instruction: string, input = ""): string {
-  return input === "" ? instruction : `${instruction}\n\n${input}`;
-}
+export const readDemonstrations = (path: string, options?: ReadOptions) =>
+  Effect.map(readData(path, "demonstrations", options), ({ records }) => records);
