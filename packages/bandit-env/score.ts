@@ -1,3 +1,4 @@
+import { NonFiniteLoss } from "@rlhf/core/errors";
 import * as Effect from "effect/Effect";
 import * as Schema from "effect/Schema";
 import type { Episode } from "./episode.ts";
@@ -60,3 +61,14 @@ export const judge = Effect.fn("bandit-env.judge")(function* <
   };
   return { ...rollout, ...verdicts };
 });
+
+/** Fails with `NonFiniteLoss`, which names stage and step, at the first score that is NaN or infinite. */
+export const requireFiniteScores = (
+  scores: Float32Array,
+  where: { readonly stage: string; readonly step: number },
+): Effect.Effect<void, NonFiniteLoss> => {
+  const value = scores.find((score) => !Number.isFinite(score));
+  return value === undefined
+    ? Effect.void
+    : Effect.fail(new NonFiniteLoss({ ...where, metric: "score", value }));
+};

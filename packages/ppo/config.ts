@@ -1,11 +1,8 @@
 import { Count, CountOrZero, NonNegative, Positive, Share, setting } from "@rlhf/core/setting";
+import { KlControl } from "@rlhf/policy-gradient/kl_control";
 import * as Schema from "effect/Schema";
 
-/** How the KL coefficient β moves: the two kinds of `KlController` in `@rlhf/kl`. */
-export const KlControl = Schema.Union([
-  Schema.TaggedStruct("Fixed", { coefficient: NonNegative }),
-  Schema.TaggedStruct("Adaptive", { coefficient: Positive, target: Positive, horizon: Positive }),
-]);
+export { KlControl };
 
 /** Settings of PPO. Defaults are InstructGPT's (Ouyang et al. 2022, arXiv:2203.02155, appendix C.4) where it states them. */
 export const PpoConfig = Schema.Struct({

@@ -1,5 +1,4 @@
 import * as banditEnv from "@rlhf/bandit-env";
-import { NonFiniteLoss } from "@rlhf/core/errors";
 import { penalizedRewards } from "@rlhf/kl";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
@@ -22,11 +21,7 @@ export const judge = Effect.fn("ppo.judge")(function* <T extends banditEnv.Rollo
   const judged = yield* Effect.interruptible(
     banditEnv.judge(rollout, { score, missingEosPenalty: config.missingEosPenalty }),
   );
-  const value = judged.scores.find((score) => !Number.isFinite(score));
-  if (value !== undefined) {
-    const stage = stageName(config);
-    return yield* new NonFiniteLoss({ stage, step: iteration + 1, metric: "score", value });
-  }
+  yield* banditEnv.requireFiniteScores(judged.scores, { stage: stageName(config), step: iteration + 1 });
   const compared = yield* banditEnv.compareToReference(judged, { reference, ...config });
   const { mask, oldLogProbs: logProbs, refLogProbs, scores } = compared;
   const { rewards } = yield* banditEnv.scopedTensors(() => ({

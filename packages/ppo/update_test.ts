@@ -108,7 +108,7 @@ it("gives the same weights and metrics whatever the size of a micro-batch", asyn
 it("refuses to go on when the log-probabilities are not those of the policy", async () => {
   const error = await Effect.runPromise(Effect.flip(updated(config, 0.01)));
   expect(error._tag).toBe("RatioNotOne");
-  expect(error.message).toContain("PPO iteration 1");
+  expect(error.message).toContain("ppo-ptx iteration 1");
 });
 
 it("accumulates the gradients of PPO and of pretraining: together they are their sum", () => {
