@@ -241,6 +241,22 @@ class Decoder<A> {
   }
 }
 
+/** What a file can be read as: its format as it shows in its first rows, and the kinds of records that this has. */
+export async function kindsOf(file: string, options: ReadOptions = {}): Promise<ReadonlyArray<Kind>> {
+  const { container, rows } = await openFile(file);
+  if (container === "text") return ["texts"];
+  const seen: Array<SourceRow> = [];
+  for await (const batch of rows) {
+    seen.push(...batch);
+    if (seen.length >= lookahead) break;
+  }
+  const mapped = seen.map((row) => mapFields(row, options.fields ?? {}));
+  const objects = mapped.flatMap((row) => ("value" in row && isObject(row.value) ? [row.value] : []));
+  const isFormat = (format: Format) =>
+    options.format === undefined ? objects.some(format.recognizes) : format.name === options.format;
+  return formats.filter(isFormat).flatMap(({ reads }) => Object.keys(reads) as Array<Kind>);
+}
+
 function isRanking(record: unknown): record is Ranking {
   return isObject(record) && "ranks" in record;
 }

@@ -136,9 +136,7 @@ function parseRow(text: string, at: number, bytes: number): SourceRow {
 /** A field that is written twice in one object: `JSON.parse` keeps the last in silence. */
 function repeatedKey(text: string, value: unknown): string | undefined {
   // Every key ends in a quote and a colon. Text may hold the same two, so this only says where to look closer.
-  let candidates = 0;
-  for (const _ of text.matchAll(/"\s*:/g)) candidates++;
-  if (candidates <= countKeys(value)) return undefined;
+  if (countColonsBehindQuotes(text) <= countKeys(value)) return undefined;
   const open: Array<Set<string> | undefined> = [];
   for (const [token, key] of text.matchAll(/("(?:[^"\\]|\\.)*")\s*:|"(?:[^"\\]|\\.)*"|[[\]{}]/g)) {
     if (token === "{") open.push(new Set());
@@ -152,6 +150,16 @@ function repeatedKey(text: string, value: unknown): string | undefined {
     }
   }
   return undefined;
+}
+
+function countColonsBehindQuotes(text: string): number {
+  let count = 0;
+  for (let colon = text.indexOf(":"); colon >= 0; colon = text.indexOf(":", colon + 1)) {
+    let before = colon - 1;
+    while (text.charCodeAt(before) <= 0x20) before--;
+    if (text.charCodeAt(before) === quote) count++;
+  }
+  return count;
 }
 
 function countKeys(value: unknown): number {

@@ -50,7 +50,8 @@ export class Value {
       this.refuse("text");
       return "";
     }
-    if (/\p{Surrogate}/u.test(this.found)) this.refuse("well-formed Unicode", "half of a surrogate pair");
+    if (!(this.found as WellFormable).isWellFormed())
+      this.refuse("well-formed Unicode", "half of a surrogate pair");
     if (this.found.includes("\0")) this.refuse("text", "a null character");
     return this.found;
   }
@@ -95,6 +96,9 @@ export class Value {
     }
   }
 }
+
+/** In every Node that this runs on, if not yet in the types that it is checked with. */
+type WellFormable = string & { readonly isWellFormed: () => boolean };
 
 const tableBooleans: Readonly<Record<string, boolean>> = { true: true, false: false, 1: true, 0: false };
 

@@ -53,8 +53,8 @@ function turn(message: Message): string {
   return `\n\n${speakers[message.role]}: ${contentOf(message)}`;
 }
 
-/** A call of a tool is read and written as its JSON. */
-function contentOf({ content, tool_calls }: Message): string {
+/** What a message says; a call of a tool is its JSON. */
+export function contentOf({ content, tool_calls }: Message): string {
   const calls = (tool_calls ?? []).map((call) => JSON.stringify(call));
   return [content, ...calls].filter((part) => part !== "").join("\n");
 }

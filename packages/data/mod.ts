@@ -1,5 +1,6 @@
 export * from "./chunk.ts";
 export * from "./encode.ts";
+export * from "./inspect.ts";
 export * from "./messages.ts";
 export * from "./minibatches.ts";
 export * from "./pack.ts";
@@ -9,5 +10,7 @@ export * from "./read_corpus.ts";
 export * from "./read_demonstrations.ts";
 export * from "./read_labels.ts";
 export * from "./read_rankings.ts";
+export * from "./show.ts";
+export * from "./shuffle.ts";
 export * from "./split.ts";
 export * from "./token_batch.ts";
