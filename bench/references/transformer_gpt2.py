@@ -58,7 +58,8 @@ def rounded(x):
 
 def case(side):
     ids, mask, positions = padded(side)
-    logits = model(ids, attention_mask=mask, position_ids=positions).logits
+    output = model(ids, attention_mask=mask, position_ids=positions, output_hidden_states=True)
+    logits = output.logits
     counts = (mask[:, :-1] * mask[:, 1:]).double()
     loss = -(next_token_log_probs(logits, ids) * counts).sum() / counts.sum()
     # A mask of four dimensions is used as it is: without its causal part the same blocks see the whole sequence.
@@ -68,10 +69,20 @@ def case(side):
     return loss, {
         "ids": ids.flatten().tolist(), "segments": mask.flatten().tolist(), "positions": positions.flatten().tolist(),
         "logits": rounded(logits * mask[..., None]),
+        "hidden": rounded(output.hidden_states[-1] * mask[..., None]),
         "maskedLogits": rounded(model(ids, attention_mask=bias, position_ids=positions).logits * mask[..., None]),
         "scores": rounded(scalar(ids, attention_mask=mask, position_ids=positions).logits),
         "loss": loss.item(),
     }
+
+
+def cached_logits(row):
+    """The logits of one sequence, read in three pieces with a key-value cache."""
+    cache, found, done = transformers.DynamicCache(config=config), [], 0
+    for size in (3, 1, len(row) - 4):
+        found.append(model(torch.tensor([row[done:done + size]]), past_key_values=cache, use_cache=True).logits)
+        done += size
+    return torch.cat(found, 1)
 
 
 right_loss, right = case("right")
@@ -86,4 +97,7 @@ source = {
     "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     "seed": seed,
 }
-(golden / "gpt2.json").write_text(json.dumps({"source": source, "batch": 3, "time": time, "right": right, "left": left}))
+(golden / "gpt2.json").write_text(json.dumps({
+    "source": source, "batch": 3, "time": time, "right": right, "left": left,
+    "cachedLogits": rounded(cached_logits(rows[0])),
+}))

@@ -77,7 +77,7 @@ const fit = Effect.fnUntraced(function* <E, R>(state: AdamwState, best: Model, i
     const dropoutKey = fold(fold(key, "dropout"), index);
     const losses = batches.map((part, i) => () => {
       const dropout = { rate, key: fold(dropoutKey, i) };
-      return responseLoss(model, part, { tokens, ...(rate > 0 && { dropout }) });
+      return responseLoss(model, part, { tokens, dropout });
     });
     const learningRate = schedule(index);
     const { loss, gradNorm } = yield* Effect.promise(() =>

@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { assertShape } from "./_shapes.ts";
 import type { DecoderSpec, DecoderWeights, KvCache, NormWeights } from "./decoder.ts";
 import { embed } from "./embed.ts";
+import { normHeads } from "./head_norm.ts";
 import { layerNorm } from "./layer_norm.ts";
 import { linear } from "./linear.ts";
 import { rmsNorm } from "./rms_norm.ts";
@@ -61,11 +62,23 @@ export const composedDecodeStep = (options: {
     weights.blocks.forEach((block, layer) => {
       x = tf.tidy(() => {
         let qkv = linear(norm(x, block.attentionNorm), block.qkv.weight, { bias: block.qkv.bias });
+        if (spec.headNorm) {
+          const { queryNorm, keyNorm } = block;
+          if (!queryNorm || !keyNorm) throw new RangeError(`Cannot ${task}: head norms need their gains`);
+          qkv = normHeads(qkv, {
+            heads,
+            kvHeads,
+            queryGain: queryNorm,
+            keyGain: keyNorm,
+            epsilon: spec.epsilon,
+          });
+        }
         if (spec.ropeTheta !== undefined) {
           const rotated = rope(tf.expandDims(qkv, 1) as tf.Tensor3D, {
             heads,
             kvHeads,
             theta: spec.ropeTheta,
+            scaling: spec.ropeScaling,
             positions: tf.expandDims(positionIds, 1) as tf.Tensor2D,
           });
           qkv = tf.squeeze(rotated, [1]);

@@ -6,13 +6,16 @@ import { hasFusedKernel, runFusedKernel } from "./fused_kernels.ts";
 
 /**
  * An empty cache for `slots` sequences of up to `length` tokens. The caller disposes it. A slot is reused by
- * writing to it again from position 0.
+ * writing to it again from position 0. Specs that the fused kernel does not know (head norms, scaled rotation) take
+ * the composed way on every backend.
  */
 export const createKvCache = (
   spec: DecoderSpec,
   size: { readonly layers: number; readonly slots: number; readonly length: number },
 ): KvCache => {
-  if (!hasFusedKernel("RlhfDecodeStep")) return new ComposedKvCache(spec.kvHeads * spec.headDim, size);
+  const composed = spec.headNorm === true || spec.ropeScaling !== undefined;
+  if (composed || !hasFusedKernel("RlhfDecodeStep"))
+    return new ComposedKvCache(spec.kvHeads * spec.headDim, size);
   const create = tf.getKernel("RlhfCreateKvCache", tf.getBackend()).kernelFunc;
   const attrs = { spec, ...size } as unknown as tf.NamedAttrMap;
   return create({ inputs: {}, attrs, backend: tf.backend() }) as unknown as KvCache;

@@ -6,6 +6,7 @@ import { useBackend } from "./backend.ts";
 import { createKvCache, decodeStep } from "./decode_step.ts";
 import type { DecoderSpec, DecoderWeights } from "./decoder.ts";
 import { embed } from "./embed.ts";
+import { normHeads } from "./head_norm.ts";
 import { layerNorm } from "./layer_norm.ts";
 import { linear } from "./linear.ts";
 import { rmsNorm } from "./rms_norm.ts";
@@ -31,6 +32,19 @@ const llama: DecoderSpec = {
   activation: "swiglu",
   ropeTheta: 1e4,
 };
+/** What the fused kernel does not know. */
+const qwen3: DecoderSpec = {
+  ...llama,
+  headDim: 4,
+  headNorm: true,
+  ropeScaling: {
+    type: "llama3",
+    factor: 4,
+    lowFrequencyFactor: 1,
+    highFrequencyFactor: 4,
+    originalContext: 32,
+  },
+};
 
 const makeWeights = (spec: DecoderSpec): DecoderWeights => {
   let seed = 0;
@@ -47,6 +61,7 @@ const makeWeights = (spec: DecoderSpec): DecoderWeights => {
     blocks: Array.from({ length: layers }, () => ({
       attentionNorm: norm(),
       qkv: map(width, mixed + 2 * spec.kvHeads * spec.headDim),
+      ...(spec.headNorm && { queryNorm: random(spec.headDim), keyNorm: random(spec.headDim) }),
       attentionOut: map(mixed, width),
       feedForwardNorm: norm(),
       up: map(width, spec.activation === "swiglu" ? 2 * inner : inner),
@@ -70,11 +85,16 @@ const forward = (spec: DecoderSpec, weights: DecoderWeights, tokens: number[]): 
       linear(norm(x, block.attentionNorm), block.qkv.weight, { bias: block.qkv.bias }),
       0,
     );
+    if (spec.headNorm) {
+      const [queryGain, keyGain] = [block.queryNorm!, block.keyNorm!];
+      qkv = normHeads(qkv, { heads, kvHeads, queryGain, keyGain, epsilon: spec.epsilon });
+    }
     if (spec.ropeTheta !== undefined) {
       qkv = rope(qkv as tf.Tensor3D, {
         heads,
         kvHeads,
         theta: spec.ropeTheta,
+        scaling: spec.ropeScaling,
         positions: tf.expandDims(positions, 0) as tf.Tensor2D,
       });
     }
@@ -99,6 +119,7 @@ describe.each(backends)("decodeStep on %s", (backend) => {
   describe.each([
     ["GPT-2", gpt],
     ["Llama", llama],
+    ["Qwen 3 with scaled rotation", qwen3],
   ])("for %s", (_, spec) => {
     it("gives the logits of the whole sequence, however the steps are cut and mixed", async () => {
       const weights = makeWeights(spec);

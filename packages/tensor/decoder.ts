@@ -1,4 +1,5 @@
 import type * as tf from "@tensorflow/tfjs-core";
+import type { RopeScaling } from "./rope_scaling.ts";
 
 /** Nonlinearities that `linear` can apply: exact GELU (erf), its tanh approximation, SiLU and ReLU. */
 export type Activation = "gelu" | "geluTanh" | "silu" | "relu";
@@ -19,6 +20,9 @@ export interface DecoderBlockWeights {
   readonly attentionNorm: NormWeights;
   /** `[d, (heads + 2 kvHeads) headDim]`, laid out as `attention` wants it. */
   readonly qkv: LinearWeights;
+  /** Gains `[headDim]` where the spec has `headNorm`. */
+  readonly queryNorm?: tf.Tensor | undefined;
+  readonly keyNorm?: tf.Tensor | undefined;
   /** `[heads · headDim, d]`. */
   readonly attentionOut: LinearWeights;
   readonly feedForwardNorm: NormWeights;
@@ -50,6 +54,9 @@ export interface DecoderSpec {
   readonly activation: Activation | "swiglu";
   /** Base of the rotary wavelengths; absent: no rotary embedding. */
   readonly ropeTheta?: number | undefined;
+  readonly ropeScaling?: RopeScaling | undefined;
+  /** The queries and keys of each head are normalised before they are rotated, as in Qwen 3. */
+  readonly headNorm?: boolean | undefined;
 }
 
 /** Keys and values of the sequences that are being decoded, one per slot. */

@@ -3,6 +3,7 @@ import { assertRange, assertShape, assertType } from "./_shapes.ts";
 import { assertHeads } from "./attention.ts";
 import { hasFusedKernel, runFusedKernel } from "./fused_kernels.ts";
 import "./gradients.ts";
+import { type RopeScaling, ropeFrequencies } from "./rope_scaling.ts";
 
 const task = "rotate positions";
 
@@ -13,6 +14,7 @@ const task = "rotate positions";
  * @param qkv `[batch, time, (heads + 2 kvHeads) headDim]`, laid out as `attention` wants it
  * @param options.positions int32 `[batch, time]`
  * @param options.theta the base of the wavelengths, 10000 in the paper
+ * @param options.scaling stretches the wavelengths; it is composed of tfjs operations on every backend
  * @returns the same shape as qkv
  * @throws RangeError when shapes do not agree or headDim is odd, TypeError when positions are not int32
  */
@@ -23,9 +25,10 @@ export const rope = (
     readonly kvHeads: number;
     readonly positions: tf.Tensor2D;
     readonly theta: number;
+    readonly scaling?: RopeScaling | undefined;
   },
 ): tf.Tensor3D => {
-  const { heads, kvHeads, positions, theta } = options;
+  const { heads, kvHeads, positions, theta, scaling } = options;
   assertShape(task, "qkv", qkv, ["batch", "time", "(heads + 2 kvHeads) headDim"]);
   assertHeads(task, qkv, heads, kvHeads);
   assertShape(task, "positions", positions, qkv.shape.slice(0, 2));
@@ -34,7 +37,9 @@ export const rope = (
   assertRange(task, headDim % 2 === 0, `headDim must be even, got ${headDim}`);
   const spec = { heads, kvHeads, theta };
   return tf.tidy(() =>
-    hasFusedKernel("RlhfRope") ? fusedRope(qkv, positions, spec) : composedRope(qkv, positions, spec),
+    hasFusedKernel("RlhfRope") && scaling === undefined
+      ? fusedRope(qkv, positions, spec)
+      : composedRope(qkv, positions, spec, scaling),
   );
 };
 
@@ -44,16 +49,23 @@ interface RopeSpec {
   readonly theta: number;
 }
 
-const composedRope = (qkv: tf.Tensor3D, positions: tf.Tensor2D, spec: RopeSpec): tf.Tensor3D => {
+const composedRope = (
+  qkv: tf.Tensor3D,
+  positions: tf.Tensor2D,
+  spec: RopeSpec,
+  scaling: RopeScaling | undefined,
+): tf.Tensor3D => {
   const { heads, kvHeads, theta } = spec;
   const [batch, time, width] = qkv.shape;
   const headDim = width / (heads + 2 * kvHeads);
-  const half = headDim / 2;
   const rotatedHeads = heads + kvHeads;
 
-  const frequencies = tf.tensor1d(Float32Array.from({ length: half }, (_, i) => theta ** (-i / half)));
-  const angles = tf.mul(tf.reshape(tf.cast(positions, "float32"), [batch, time, 1, 1]), frequencies);
-  const [cosine, sine] = [tf.cos(angles), tf.sin(angles)];
+  const { frequencies, amplitude } = ropeFrequencies(headDim, theta, scaling);
+  const angles = tf.mul(
+    tf.reshape(tf.cast(positions, "float32"), [batch, time, 1, 1]),
+    tf.tensor1d(frequencies),
+  );
+  const [cosine, sine] = [tf.mul(tf.cos(angles), amplitude), tf.mul(tf.sin(angles), amplitude)];
 
   const [queryKey, value] = tf.split(qkv, [rotatedHeads * headDim, kvHeads * headDim], 2) as [
     tf.Tensor3D,

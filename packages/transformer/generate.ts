@@ -3,6 +3,8 @@ import type { Tokens } from "@rlhf/core/records";
 import { createKvCache, decodeStep } from "@rlhf/tensor/decode_step";
 import { sample } from "@rlhf/tensor/sample";
 import * as tf from "@tensorflow/tfjs-core";
+import { isCausal } from "./config.ts";
+import { mergedParams, withoutAdapter } from "./lora.ts";
 import type { Model } from "./model.ts";
 import { decoderSpec, decoderWeights } from "./parameters.ts";
 
@@ -72,7 +74,8 @@ export async function generate(model: Model, options: GenerateOptions): Promise<
   const longest = prompts.reduce((length, prompt) => Math.max(length, prompt.length), 0);
   const length = Math.min(longest + maxNewTokens, config.contextLength);
   const spec = decoderSpec(config);
-  const weights = decoderWeights(model);
+  const merged = mergedParams(model);
+  const weights = decoderWeights({ config, params: { ...withoutAdapter(model).params, ...merged } });
   const cache = createKvCache(spec, {
     layers: config.layers,
     slots: Math.min(slots, prompts.length),
@@ -124,6 +127,7 @@ export async function generate(model: Model, options: GenerateOptions): Promise<
     return results;
   } finally {
     cache.dispose();
+    tf.dispose(Object.values(merged));
   }
 }
 
@@ -156,7 +160,7 @@ function sampleNext(logits: tf.Tensor2D, running: ReadonlyArray<Sequence>, optio
 }
 
 function assertGenerable({ config }: Model, { prompts, maxNewTokens, slots = 32 }: GenerateOptions): void {
-  if (config.architecture !== "gpt2") {
+  if (!isCausal(config)) {
     throw new RangeError(`Cannot generate: a causal model is required, got ${config.architecture}`);
   }
   for (const [name, value] of Object.entries({ maxNewTokens, slots })) {

@@ -1,70 +1,106 @@
 import { fold } from "@rlhf/core/random";
 import { attention } from "@rlhf/tensor/attention";
-import type { LinearWeights, NormWeights } from "@rlhf/tensor/decoder";
+import type { NormWeights } from "@rlhf/tensor/decoder";
 import { embed } from "@rlhf/tensor/embed";
+import { normHeads } from "@rlhf/tensor/head_norm";
 import { layerNorm } from "@rlhf/tensor/layer_norm";
-import { linear } from "@rlhf/tensor/linear";
+import { rmsNorm } from "@rlhf/tensor/rms_norm";
+import { rope } from "@rlhf/tensor/rope";
+import { swiglu } from "@rlhf/tensor/swiglu";
 import * as tf from "@tensorflow/tfjs-core";
+import { bertHiddenStates } from "./_bert.ts";
 import { assertSequences, type Sequences } from "./batch.ts";
+import { isCausal } from "./config.ts";
 import { type Dropout, dropout } from "./dropout.ts";
+import { type AdaptedLinear, adapted } from "./lora.ts";
 import type { Model } from "./model.ts";
 import { decoderSpec, decoderWeights } from "./parameters.ts";
 
 /** How a forward pass is made: without dropout, unless a rate and a key are given. */
 export interface ForwardOptions {
-  /** Acts on the embeddings and on what every block adds to the residual stream, as GPT-2's residual dropout does. */
+  /**
+   * Acts on the embeddings and on what every block adds to the residual stream, as GPT-2's residual dropout does. An
+   * adapter also drops out, at its own rate.
+   */
   readonly dropout?: Dropout;
 }
 
 /**
- * What the last block hands to the unembedding, after the final norm: `[batch, time, width]`. GPT-2's pre-norm blocks
- * (Radford et al. 2019):
+ * What the last block hands to the unembedding, after the final norm: `[batch, time, width]`. Pre-norm blocks
+ * (GPT-2, Llama, Qwen):
  *
- *     x ← x + Attention(LayerNorm(x))
- *     x ← x + W₂ gelu(W₁ LayerNorm(x))
+ *     x ← x + Attention(norm(x))
+ *     x ← x + FeedForward(norm(x))
  *
- * Attention is causal in a `gpt2` and reaches the whole segment in a `masked-lm`. A row's numbers do not depend on
- * its padding; the numbers at padding mean nothing.
+ * BERT's blocks norm behind each sum instead. Attention reaches the whole segment in a `masked-lm` or `bert` and is
+ * causal elsewhere. A row's numbers do not depend on its padding; the numbers at padding mean nothing.
  *
  * @throws RangeError when the shapes disagree or a row is longer than the context.
  */
 export function hiddenStates(model: Model, batch: Sequences, options: ForwardOptions = {}): tf.Tensor3D {
   assertSequences("compute hidden states", batch, model.config.contextLength);
-  const { heads, kvHeads, epsilon } = decoderSpec(model.config);
-  const weights = decoderWeights(model);
-  const causal = model.config.architecture === "gpt2";
-  const { segments } = batch;
+  const layers = sublayers(options);
+  return model.config.architecture === "bert"
+    ? bertHiddenStates(model, batch, layers)
+    : decoderHiddenStates(model, batch, layers);
+}
 
+/** Maps of a forward pass with its dropout; `where` names the place, which has a key of its own. */
+export type Sublayers = ReturnType<typeof sublayers>;
+
+function sublayers({ dropout: given }: ForwardOptions) {
+  const keyAt = (where: string) => given && fold(given.key, where);
   const drop = (where: string, x: tf.Tensor3D): tf.Tensor3D =>
-    options.dropout === undefined
-      ? x
-      : dropout(x, { rate: options.dropout.rate, key: fold(options.dropout.key, where) });
-  const norm = (x: tf.Tensor3D, { gain, bias }: NormWeights) => layerNorm(x, gain, bias!, epsilon);
-  const addProjected = (
-    residual: tf.Tensor3D,
-    y: tf.Tensor3D,
-    { weight, bias }: LinearWeights,
-    where: string,
-  ) =>
-    options.dropout === undefined
-      ? linear(y, weight, { bias, residual })
-      : tf.add<tf.Tensor3D>(residual, drop(where, linear(y, weight, { bias })));
+    given === undefined ? x : dropout(x, { rate: given.rate, key: fold(given.key, where) });
+  return {
+    drop,
+    map: (
+      where: string,
+      x: tf.Tensor3D,
+      weights: AdaptedLinear,
+      options: { readonly activation?: "gelu" | "geluTanh" } = {},
+    ) => adapted(x, weights, { ...options, dropoutKey: keyAt(`${where} adapter`) }),
+    addMap: (where: string, residual: tf.Tensor3D, y: tf.Tensor3D, weights: AdaptedLinear) => {
+      const dropoutKey = keyAt(`${where} adapter`);
+      return given === undefined || given.rate === 0
+        ? adapted(y, weights, { residual, dropoutKey })
+        : tf.add<tf.Tensor3D>(residual, drop(where, adapted(y, weights, { dropoutKey })));
+    },
+  };
+}
+
+function decoderHiddenStates(model: Model, batch: Sequences, { drop, map, addMap }: Sublayers): tf.Tensor3D {
+  const spec = decoderSpec(model.config);
+  const { heads, kvHeads, epsilon, activation } = spec;
+  const weights = decoderWeights(model);
+  const causal = isCausal(model.config);
+  const { segments, positions } = batch;
+  const norm = (x: tf.Tensor3D, { gain, bias }: NormWeights) =>
+    bias === undefined ? rmsNorm(x, gain, epsilon) : layerNorm(x, gain, bias, epsilon);
 
   return tf.tidy(() => {
-    const embedded: tf.Tensor3D = tf.add(
-      embed(weights.tokenEmbedding, batch.ids),
-      embed(weights.positionEmbedding!, batch.positions),
-    );
+    let embedded = embed(weights.tokenEmbedding, batch.ids) as tf.Tensor3D;
+    if (weights.positionEmbedding !== undefined) {
+      embedded = tf.add(embedded, embed(weights.positionEmbedding, positions));
+    }
     let x = drop("embedding", embedded);
     for (const [layer, block] of weights.blocks.entries()) {
-      const qkv = linear(norm(x, block.attentionNorm), block.qkv.weight, { bias: block.qkv.bias });
+      let qkv = map(`qkv ${layer}`, norm(x, block.attentionNorm), block.qkv);
+      if (block.queryNorm !== undefined && block.keyNorm !== undefined) {
+        const [queryGain, keyGain] = [block.queryNorm, block.keyNorm];
+        qkv = normHeads(qkv, { heads, kvHeads, queryGain, keyGain, epsilon });
+      }
+      if (spec.ropeTheta !== undefined) {
+        qkv = rope(qkv, { heads, kvHeads, positions, theta: spec.ropeTheta, scaling: spec.ropeScaling });
+      }
       const mixed = attention(qkv, { heads, kvHeads, causal, segments });
-      x = addProjected(x, mixed, block.attentionOut, `attention ${layer}`);
-      const wide = linear(norm(x, block.feedForwardNorm), block.up.weight, {
-        bias: block.up.bias,
-        activation: "geluTanh",
-      });
-      x = addProjected(x, wide, block.down, `feed-forward ${layer}`);
+      x = addMap(`attention ${layer}`, x, mixed, block.attentionOut);
+      const normed = norm(x, block.feedForwardNorm);
+      const wide =
+        activation === "swiglu"
+          ? swiglu(map(`up ${layer}`, normed, block.up))
+          : map(`up ${layer}`, normed, block.up, { activation: "geluTanh" });
+      x = addMap(`feed-forward ${layer}`, x, wide, block.down);
     }
     return norm(x, weights.finalNorm);
   });

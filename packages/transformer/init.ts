@@ -5,8 +5,8 @@ import type { Model } from "./model.ts";
 import { parameterShapes } from "./parameters.ts";
 
 /**
- * A model with GPT-2's random initialisation (Radford et al. 2019): gains 1, biases 0, weights and embeddings
- * N(0, 0.02), and the two projections of each block into the residual stream N(0, 0.02/√(2·layers)).
+ * A model with random parameters: gains 1, biases 0, weights and embeddings N(0, 0.02), and in GPT-2's blocks the two
+ * projections into the residual stream N(0, 0.02/√(2·layers)) (Radford et al. 2019).
  * Free it with `disposeModel`.
  */
 export function initModel(config: TransformerConfig, key: Key): Model {

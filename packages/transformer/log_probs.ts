@@ -1,10 +1,11 @@
 import { linearTokenLogProbs } from "@rlhf/tensor/linear_token_log_probs";
 import * as tf from "@tensorflow/tfjs-core";
+import { prediction } from "./_prediction.ts";
 import { shiftLeft, shiftRight } from "./_shift.ts";
 import type { Sequences } from "./batch.ts";
+import { isCausal } from "./config.ts";
 import { type ForwardOptions, hiddenStates } from "./hidden_states.ts";
 import type { Model } from "./model.ts";
-import { decoderWeights } from "./parameters.ts";
 
 export interface LogProbsOptions extends ForwardOptions {
   /** The logits are divided by it: that of the sampler, wherever its samples are judged. 1 by default. */
@@ -27,7 +28,7 @@ export function nextTokenLogProbs(
   batch: Sequences,
   options: LogProbsOptions = {},
 ): TokenLogProbs {
-  if (model.config.architecture !== "gpt2") {
+  if (!isCausal(model.config)) {
     throw new RangeError(
       `Cannot predict next tokens: a causal model is required, got ${model.config.architecture}`,
     );
@@ -44,7 +45,7 @@ export function nextTokenLogProbs(
 }
 
 /**
- * Entry t is log p(targetsₜ | the whole segment), for a `masked-lm` whose `batch.ids` had some tokens masked.
+ * Entry t is log p(targetsₜ | the whole segment), for a `masked-lm` or `bert` whose `batch.ids` had some tokens masked.
  *
  * @param targets the tokens before masking, int32 `[batch, time]`
  */
@@ -58,9 +59,8 @@ export function maskedTokenLogProbs(
 }
 
 function judge(model: Model, hidden: tf.Tensor3D, targets: tf.Tensor2D, temperature = 1): TokenLogProbs {
-  const [batch, time, width] = hidden.shape;
-  const { unembedding } = decoderWeights(model);
-  const rows: tf.Tensor2D = tf.reshape(hidden, [batch * time, width]);
+  const [batch, time] = hidden.shape;
+  const { rows, unembedding } = prediction(model, hidden);
   const ids: tf.Tensor1D = tf.reshape(targets, [batch * time]);
   const { logProbs, entropy } = linearTokenLogProbs(rows, unembedding, ids, { temperature });
   return {

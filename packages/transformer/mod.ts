@@ -1,3 +1,4 @@
+export * from "./adapter_file.ts";
 export * from "./batch.ts";
 export * from "./checkpoint.ts";
 export * from "./config.ts";
@@ -7,6 +8,7 @@ export * from "./hidden_states.ts";
 export * from "./init.ts";
 export * from "./log_probs.ts";
 export * from "./logits.ts";
+export * from "./lora.ts";
 export * from "./model.ts";
 export * from "./parameters.ts";
 export * from "./safetensors.ts";

@@ -1,15 +1,29 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { TransformerConfig } from "./config.ts";
+import type { LoraConfig } from "./lora.ts";
 
-/** A transformer: its shape and its parameters by Hugging Face name (`transformer.wte.weight`, …). */
+/** Parameters by Hugging Face name (`transformer.wte.weight`, …). */
+export type Params = Readonly<Record<string, tf.Variable>>;
+
+/** A transformer: its shape and what training changes of it. */
 export interface Model {
   readonly config: TransformerConfig;
-  readonly params: Readonly<Record<string, tf.Variable>>;
+  /** All parameters; of a model with an adapter only the adapter's. */
+  readonly params: Params;
+  /** Present where `addLora` put an adapter on a model. */
+  readonly adapter?: {
+    readonly lora: LoraConfig;
+    /** The parameters that stand still. They belong to the model below the adapter, which must outlive this one. */
+    readonly base: Params;
+  };
 }
 
-/** A second model with the same numbers that shares nothing with the first. Free it with {@link disposeModel}. */
+/**
+ * A second model with the same numbers that shares nothing with the first but the base below its adapter, if it has
+ * one. Free it with {@link disposeModel}.
+ */
 export function cloneModel(model: Model): Model {
-  return { config: model.config, params: cloneParams(model.params) };
+  return { ...model, params: cloneParams(model.params) };
 }
 
 /** Overwrites the parameters of one model with those of another of the same shape. */
@@ -27,11 +41,12 @@ export function copyParams(from: Pick<Model, "params">, to: Pick<Model, "params"
   });
 }
 
+/** Frees the parameters; those below an adapter belong to another model and stay. */
 export function disposeModel(model: Pick<Model, "params">): void {
   tf.dispose(Object.values(model.params));
 }
 
-export function cloneParams(params: Model["params"]): Model["params"] {
+export function cloneParams(params: Params): Params {
   return Object.fromEntries(
     Object.entries(params).map(([name, param]) => [name, tf.tidy(() => tf.variable(copyOf(param)))]),
   );

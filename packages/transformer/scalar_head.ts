@@ -5,7 +5,7 @@ import { shiftLeft } from "./_shift.ts";
 import type { Sequences } from "./batch.ts";
 import type { TransformerConfig } from "./config.ts";
 import { type ForwardOptions, hiddenStates } from "./hidden_states.ts";
-import { cloneParams, disposeModel, type Model } from "./model.ts";
+import { cloneParams, disposeModel, type Model, type Params } from "./model.ts";
 
 /** A transformer with one number per token instead of an unembedding: a reward model or a value network. */
 export interface ScalarModel {
@@ -13,37 +13,39 @@ export interface ScalarModel {
   readonly backbone: Model;
   readonly head: { readonly weight: tf.Variable<tf.Rank.R1>; readonly bias: tf.Variable<tf.Rank.R0> };
   /** All of the above by name, for the optimizer: the backbone's, `score.weight` `[width]` and `score.bias` `[]`. */
-  readonly params: Readonly<Record<string, tf.Variable>>;
+  readonly params: Params;
 }
 
 /**
- * Puts a fresh head on a backbone, which it takes over: weight N(0, 1/√(width + 1)) and bias 0 (Stiennon et al. 2020).
+ * Puts a fresh head on a backbone, which it takes over, less an unembedding of its own: weight N(0, 1/√(width + 1)) and bias 0 (Stiennon et al. 2020).
  * Give it `cloneModel(policy)` to leave the policy alone. Free it with {@link disposeScalarModel}.
  */
 export function initScalarModel(backbone: Model, key: Key): ScalarModel {
   const { width } = backbone.config;
   const weight = normals(key, width).map((value) => value / Math.sqrt(width + 1));
+  const { "lm_head.weight": unembedding, ...params } = backbone.params;
+  unembedding?.dispose();
   return withHead(
-    backbone,
+    { ...backbone, params },
     tf.tidy(() => tf.variable(tf.tensor1d(weight))),
     tf.tidy(() => tf.variable(tf.scalar(0))),
   );
 }
 
-/** A second model with the same numbers that shares nothing with the first: a value network from a reward model. */
+/** A second model with the same numbers that shares nothing with the first but what lies below an adapter: a value network from a reward model. */
 export function cloneScalarModel(model: ScalarModel): ScalarModel {
-  return scalarModel(model.config, cloneParams(model.params));
+  return scalarModel(model.backbone, cloneParams(model.params));
 }
 
 export function disposeScalarModel(model: ScalarModel): void {
   disposeModel(model);
 }
 
-/** A scalar model over these parameters, `score.weight` and `score.bias` among them. */
-export function scalarModel(config: TransformerConfig, params: Model["params"]): ScalarModel {
-  const { "score.weight": weight, "score.bias": bias, ...backbone } = params;
+/** A scalar model like `backbone` over these parameters, `score.weight` and `score.bias` among them. */
+export function scalarModel(backbone: Omit<Model, "params">, params: Params): ScalarModel {
+  const { "score.weight": weight, "score.bias": bias, ...rest } = params;
   return withHead(
-    { config, params: backbone },
+    { ...backbone, params: rest },
     weight as tf.Variable as tf.Variable<tf.Rank.R1>,
     bias as tf.Variable as tf.Variable<tf.Rank.R0>,
   );
