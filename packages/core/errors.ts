@@ -21,6 +21,27 @@ export class CheckpointNotFound extends Schema.TaggedError<CheckpointNotFound>()
   }
 }
 
+/** A checkpoint could not be written or read back: a full disk, a folder that must not be written to. */
+export class CheckpointFailed extends Schema.TaggedError<CheckpointFailed>()("CheckpointFailed", {
+  path: Schema.String,
+  problem: Schema.String,
+  lastGood: Schema.String,
+}) {
+  override get message(): string {
+    return `No checkpoint could be written to ${this.path}: ${this.problem}\n    Free space or mend the permissions, then resume the run. The last good checkpoint is intact: ${this.lastGood}`;
+  }
+}
+
+/** Two processes must not write into one run folder. */
+export class RunInUse extends Schema.TaggedError<RunInUse>()("RunInUse", {
+  path: Schema.String,
+  process: Schema.String,
+}) {
+  override get message(): string {
+    return `The run folder ${this.path} is in use by ${this.process}\n    Wait until it has ended, stop it, or name another folder. If it is no run, remove ${this.path}/run.lock`;
+  }
+}
+
 export class VocabularyMismatch extends Schema.TaggedError<VocabularyMismatch>()("VocabularyMismatch", {
   where: Schema.String,
   expected: Schema.Int,

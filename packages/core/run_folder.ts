@@ -4,6 +4,7 @@ import * as FileSystem from "effect/FileSystem";
 import * as Layer from "effect/Layer";
 import * as Path from "effect/Path";
 import type * as PlatformError from "effect/PlatformError";
+import { holdLock } from "./_lock.ts";
 
 /** One line of `metrics.jsonl`. */
 export interface MetricsRow {
@@ -14,7 +15,7 @@ export interface MetricsRow {
 
 /**
  * Where a run leaves what it did: `config.json`, `manifest.json`, `metrics.jsonl`, `samples.jsonl`, checkpoints
- * and the report. Files are written whole to a temporary name and renamed; the `.jsonl` files grow by whole lines, whatever interrupts.
+ * and the report. One process at a time holds it; another fails with `RunInUse`. Files are written whole to a temporary name and renamed; the `.jsonl` files grow by whole lines, whatever interrupts.
  */
 export class RunFolder extends Context.Service<
   RunFolder,
@@ -42,6 +43,7 @@ export class RunFolder extends Context.Service<
         const paths = yield* Path.Path;
         const file = (name: string) => paths.join(path, name);
         yield* files.makeDirectory(path, { recursive: true });
+        yield* holdLock(path, file("run.lock"));
         const writeText = Effect.fnUntraced(function* (name: string, text: string) {
           yield* files.makeDirectory(paths.dirname(file(name)), { recursive: true });
           const temporary = `${file(name)}.partial`;

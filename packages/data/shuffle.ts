@@ -1,5 +1,4 @@
-import { createReadStream } from "node:fs";
-import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
+import { type FileHandle, mkdtemp, open, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fold, integers, type Key, permutation } from "@rlhf/core/random";
@@ -74,7 +73,7 @@ async function* shuffledPiles<A>(piles: Piles, key: Key, count: number): AsyncGe
     const lines = await piles.read(pile);
     const order = permutation(fold(fold(key, "pile"), pile), lines.length);
     for (let start = 0; start < order.length; start += 1000) {
-      yield Array.from(order.subarray(start, start + 1000), (i): A => JSON.parse(lines[i]!));
+      yield Array.from(order.subarray(start, start + 1000), (i): A => JSON.parse(lines[i]!.toString("utf8")));
     }
   }
 }
@@ -121,11 +120,15 @@ class Piles {
     for (let pile = 0; pile < this.handles.length; pile++) await this.write(pile);
   }
 
-  async read(pile: number): Promise<Array<string>> {
-    const parts: Array<Buffer> = [];
-    for await (const part of createReadStream(join(this.folder, String(pile)))) parts.push(part as Buffer);
-    const lines = Buffer.concat(parts).toString("utf8").split("\n");
-    lines.pop();
+  /** The lines of a pile as bytes; each is decoded when it is its turn. */
+  async read(pile: number): Promise<ReadonlyArray<Buffer>> {
+    const bytes = await readFile(join(this.folder, String(pile)));
+    const lines: Array<Buffer> = [];
+    for (let start = 0; start < bytes.length; ) {
+      const end = bytes.indexOf(0x0a, start);
+      lines.push(bytes.subarray(start, end));
+      start = end + 1;
+    }
     return lines;
   }
 
