@@ -1,5 +1,6 @@
 export * from "./adamw.ts";
 export * from "./ema.ts";
+export * from "./memory.ts";
 export * from "./schedules.ts";
 export * from "./train_loop.ts";
 export * from "./train_step.ts";

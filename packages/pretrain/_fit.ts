@@ -81,6 +81,7 @@ const fitWith = <Example>(state: AdamwState, input: FitInput<Example>) => {
     trainLoop({
       stage: input.stage,
       steps,
+      memory: { variables: { model: model.params }, optimizers: { optimizer: state } },
       step: Effect.fnUntraced(function* (index: number) {
         const { metrics, tokens } = yield* train(index);
         const due = (index + 1) % config.evaluateEvery === 0 || index + 1 === steps;

@@ -108,6 +108,7 @@ const fitWith = (state: AdamwState, model: RewardModel, { config, key, ...input 
   return trainLoop({
     stage: "reward",
     steps,
+    memory: { variables: { model: model.params }, optimizers: { optimizer: state } },
     step: Effect.fnUntraced(function* (index) {
       const epochKey = fold(fold(key, "epoch"), Math.floor(index / stepsPerEpoch));
       const batch = Array.from(

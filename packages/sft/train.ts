@@ -86,15 +86,19 @@ const fit = Effect.fnUntraced(function* <E, R>(state: AdamwState, best: Model, i
     return { metrics: { loss, gradNorm, learningRate }, tokens: lengthOf(batch) };
   });
 
+  /** Whether it is the best so far. */
+  const remember = (result: EpochResult): boolean => {
+    epochs.push(result);
+    if (chosen !== undefined && worth(result) <= worth(chosen)) return false;
+    chosen = result;
+    return true;
+  };
+
   const judge = Effect.fnUntraced(function* (epoch: number) {
     const validationLoss = yield* meanResponseLoss(model, validation);
     const judged = input.score === undefined ? {} : { validationScore: yield* input.score(model) };
     const result: EpochResult = { epoch, validationLoss, ...judged };
-    epochs.push(result);
-    if (chosen === undefined || worth(result) > worth(chosen)) {
-      chosen = result;
-      copyParams(model, best);
-    }
+    if (remember(result)) copyParams(model, best);
     if (input.afterEpoch !== undefined) yield* input.afterEpoch(model, result);
     return { validationLoss, ...judged };
   });
@@ -102,6 +106,16 @@ const fit = Effect.fnUntraced(function* <E, R>(state: AdamwState, best: Model, i
   yield* trainLoop({
     stage: "sft",
     steps,
+    memory: {
+      variables: { model: model.params, best: best.params },
+      optimizers: { optimizer: state },
+      values: {
+        save: () => epochs,
+        restore: (saved: ReadonlyArray<EpochResult>) => {
+          for (const result of saved) remember(result);
+        },
+      },
+    },
     step: Effect.fnUntraced(function* (index: number) {
       const { metrics, tokens } = yield* train(index);
       const epochEnds = (index + 1) % stepsPerEpoch === 0;
