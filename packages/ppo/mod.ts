@@ -10,7 +10,6 @@ export * from "./ptx.ts";
 export * from "./rollout_prompts.ts";
 export * from "./services.ts";
 export * from "./state.ts";
-export * from "./state_file.ts";
 export * from "./step.ts";
 export * from "./train.ts";
 export * from "./update.ts";

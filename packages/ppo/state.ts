@@ -1,5 +1,5 @@
 import type { KlController } from "@rlhf/kl";
-import { type AdamwState, disposeAdamw, initAdamw } from "@rlhf/optim";
+import { type AdamwState, disposeAdamw, initAdamw, type Memory } from "@rlhf/optim";
 import {
   cloneModel,
   cloneScalarModel,
@@ -8,6 +8,8 @@ import {
   type Model,
   type ScalarModel,
 } from "@rlhf/transformer";
+import * as Effect from "effect/Effect";
+import * as Ref from "effect/Ref";
 import type { PpoConfig } from "./config.ts";
 
 /**
@@ -48,6 +50,30 @@ export function initState({
     critic,
     criticOptimizer: initAdamw(critic.params),
     klController: config.klControl,
+  };
+}
+
+/** All of a state, for the run's checkpoints. */
+export function memoryOf(state: Ref.Ref<PpoState>, gathered?: Memory["values"]): Memory {
+  const now = Ref.getUnsafe(state);
+  return {
+    variables: {
+      policy: now.policy.params,
+      averagedPolicy: now.averagedPolicy.params,
+      critic: now.critic.params,
+    },
+    optimizers: { policyOptimizer: now.policyOptimizer, criticOptimizer: now.criticOptimizer },
+    values: {
+      save: () => {
+        const { iteration, klController } = Ref.getUnsafe(state);
+        return { iteration, klController, gathered: gathered?.save() };
+      },
+      restore: (saved: Pick<PpoState, "iteration" | "klController"> & { readonly gathered?: unknown }) => {
+        const { iteration, klController } = saved;
+        Effect.runSync(Ref.update(state, (before) => ({ ...before, iteration, klController })));
+        gathered?.restore(saved.gathered as never);
+      },
+    },
   };
 }
 

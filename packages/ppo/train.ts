@@ -1,11 +1,12 @@
 import { onlineLoop } from "@rlhf/bandit-env";
 import { fold, type Key } from "@rlhf/core/random";
 import type { EncodedPrompt, Tokens } from "@rlhf/core/records";
+import { keepMemory, type Memory } from "@rlhf/optim";
 import * as Effect from "effect/Effect";
 import * as Ref from "effect/Ref";
 import { type PpoConfig, stageName } from "./config.ts";
 import { Learner } from "./services.ts";
-import type { PpoState } from "./state.ts";
+import { memoryOf, type PpoState } from "./state.ts";
 import { type PpoReport, step } from "./step.ts";
 
 export interface TrainOptions<E = never, R = never> {
@@ -19,12 +20,15 @@ export interface TrainOptions<E = never, R = never> {
   readonly decode: (tokens: Tokens) => string;
   /** Saves the state, say, or evaluates the policy. */
   readonly afterIteration?: (state: PpoState, report: PpoReport) => Effect.Effect<void, E, R>;
+  /** What `afterIteration` gathers, so that a run which goes on has it again. */
+  readonly gathered?: NonNullable<Memory["values"]>;
 }
 
 /**
  * Trains a policy with PPO, or with PPO-ptx when `ptxCoefficient` is above 0 (Ouyang et al. 2022, section 3.5), from
  * `state` until `config.iterations` are done or the KL budget is spent. The models and optimizers in `state` are trained in
- * place; the result is the state to go on from. Every prompt is used once before any is used again.
+ * place; the result is the state to go on from. Every prompt is used once before any is used again. The state is kept in
+ * the run's checkpoints, when training is interrupted too; a run that goes on overwrites `state` with the newest.
  *
  * Fails with `RatioNotOne` when log-probabilities do not belong to the episodes, with `NonFiniteLoss` when a score, a
  * loss or a gradient is NaN or infinite, with `ScoreFailed` when there is no verdict.
@@ -32,20 +36,38 @@ export interface TrainOptions<E = never, R = never> {
 export const train = Effect.fn("ppo.train")(function* <E = never, R = never>(options: TrainOptions<E, R>) {
   const { prompts, config, specials, decode, afterIteration } = options;
   const key = fold(options.key, "ppo");
+  const stage = stageName(config);
   const state = yield* Ref.make(options.state);
   const learner = { config, eos: specials.eos, key, state };
+  const kept = yield* keepMemory(stage, memoryOf(state, options.gathered));
+  let { metrics } = kept;
+  const isSpent = (metrics.kl ?? 0) >= (config.klBudget ?? Number.POSITIVE_INFINITY);
+  const save = Effect.flatMap(Ref.get(state), ({ iteration }) => kept.save(iteration, metrics));
   yield* onlineLoop({
     ...config,
-    stage: stageName(config),
-    done: options.state.iteration,
+    stage,
+    done: (yield* Ref.get(state)).iteration,
+    iterations: isSpent ? kept.step : config.iterations,
     prompts,
     promptsPerIteration: config.batchSize,
     key,
     decode,
-    step: (batch) => step(batch).pipe(Effect.provideService(Learner, learner)),
+    // Between two iterations, while it samples and while it waits for scores: there the state is whole.
+    step: (batch) =>
+      Effect.andThen(
+        Effect.interruptible(Effect.yieldNow),
+        step(batch).pipe(Effect.provideService(Learner, learner)),
+      ),
     afterIteration: Effect.fnUntraced(function* (report: PpoReport) {
-      if (afterIteration !== undefined) yield* afterIteration(yield* Ref.get(state), report);
+      const now = yield* Ref.get(state);
+      ({ metrics } = report);
+      if (afterIteration !== undefined) yield* afterIteration(now, report);
+      yield* kept.saveWhenDue(now.iteration, metrics);
     }),
-  });
+  }).pipe(
+    Effect.uninterruptible,
+    Effect.onInterrupt(() => Effect.ignore(save)),
+  );
+  yield* save;
   return yield* Ref.get(state);
 });

@@ -4,10 +4,12 @@ import { join } from "node:path";
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
 import * as NodePath from "@effect/platform-node/NodePath";
 import { type Episode, ScoreFailed } from "@rlhf/bandit-env";
+import { layerCheckpoints } from "@rlhf/core/checkpoints";
 import { Progress, type ProgressEvent } from "@rlhf/core/progress";
 import { fold, key } from "@rlhf/core/random";
 import { RunFolder } from "@rlhf/core/run_folder";
 import { adaptiveKl } from "@rlhf/kl";
+import type { Memory } from "@rlhf/optim";
 import { useBackend } from "@rlhf/tensor/backend";
 import {
   disposeModel,
@@ -21,14 +23,12 @@ import * as tf from "@tensorflow/tfjs-core";
 import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Fiber from "effect/Fiber";
-import type * as FileSystem from "effect/FileSystem";
-import type * as Path from "effect/Path";
+import * as Layer from "effect/Layer";
 import * as Stream from "effect/Stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { PpoConfig } from "./config.ts";
 import { PretrainingBatches, Reference, Scorer } from "./services.ts";
 import { disposeState, initState, type PpoState } from "./state.ts";
-import { loadState, saveState } from "./state_file.ts";
 import type { PpoReport } from "./step.ts";
 import { train } from "./train.ts";
 
@@ -87,6 +87,7 @@ interface RunOptions {
   readonly state?: PpoState;
   readonly score?: Scorer["Service"];
   readonly afterIteration?: (state: PpoState, report: PpoReport) => Effect.Effect<void>;
+  readonly gathered?: NonNullable<Memory["values"]>;
 }
 
 /** Trains from a fresh state unless one is given; the reports of all iterations and the state at the end. */
@@ -103,6 +104,7 @@ const runTraining = Effect.fnUntraced(function* (config: PpoConfig, options: Run
       reports.push(report);
       return options.afterIteration?.(state, report) ?? Effect.void;
     },
+    ...(options.gathered === undefined ? {} : { gathered: options.gathered }),
   }).pipe(
     Effect.provideService(Reference, policy),
     Effect.provideService(Scorer, options.score ?? share),
@@ -113,9 +115,6 @@ const runTraining = Effect.fnUntraced(function* (config: PpoConfig, options: Run
 
 const silently = <A, E>(effect: Effect.Effect<A, E, Progress | RunFolder>) =>
   Effect.runPromise(effect.pipe(Effect.provide(Progress.layerSilent), Effect.provide(RunFolder.layerMemory)));
-
-const withFiles = <A, E>(effect: Effect.Effect<A, E, FileSystem.FileSystem | Path.Path>) =>
-  Effect.runPromise(effect.pipe(Effect.provide(NodeFileSystem.layer), Effect.provide(NodePath.layer)));
 
 const weights = (state: PpoState) =>
   [state.policy, state.averagedPolicy, state.critic].flatMap(({ params }) =>
@@ -161,43 +160,42 @@ describe("train", () => {
     for (const value of Object.values(metrics[0]!)) expect(Number.isFinite(value)).toBe(true);
   });
 
-  it("does the same when it is killed and resumed from files, controller included", async () => {
+  it("does the same when it is killed and goes on, controller and what was gathered included", async () => {
     const config = { ...base, iterations: 4, klControl: adaptiveKl({ target: 0.1, horizon: 20 }) };
     const whole = await silently(runTraining(config));
-    const half = await silently(runTraining({ ...config, iterations: 2 }));
     const folder = await mkdtemp(join(tmpdir(), "ppo-"));
-    const state = await withFiles(
-      Effect.gen(function* () {
-        yield* saveState(folder, half.state);
-        yield* saveState(folder, half.state);
-        return yield* loadState(folder, initState({ policy, rewardModel, config }));
-      }),
-    );
+    const keeping = <A, E>(effect: Effect.Effect<A, E, Progress | RunFolder>) =>
+      Effect.runPromise(
+        effect.pipe(
+          Effect.provide(layerCheckpoints({ everySeconds: 0 })),
+          Effect.provide(Layer.merge(RunFolder.layer(folder), Progress.layerSilent)),
+          Effect.provide([NodeFileSystem.layer, NodePath.layer]),
+        ),
+      );
+    const gathered: Array<number> = [];
+    const values = {
+      save: () => gathered,
+      restore: (saved: ReadonlyArray<number>) => void gathered.splice(0, 9, ...saved),
+    };
+    const afterIteration = (killAt: number) => (state: PpoState) => {
+      if (state.iteration > killAt) return Effect.die("killed");
+      return Effect.sync(() => void gathered.push(state.iteration));
+    };
+    const killed = initState({ policy, rewardModel, config });
+    const half = { state: killed, gathered: values, afterIteration: afterIteration(2) };
+    await expect(keeping(runTraining(config, half))).rejects.toThrow();
+    disposeState(killed);
+    gathered.length = 0;
+    const rest = await keeping(runTraining(config, { gathered: values, afterIteration: afterIteration(9) }));
     await rm(folder, { recursive: true });
-    disposeState(half.state);
-    const rest = await silently(runTraining(config, { state }));
-    expect([...half.metrics, ...rest.metrics].map(timeless)).toEqual(whole.metrics.map(timeless));
+    expect(rest.metrics.map(timeless)).toEqual(whole.metrics.slice(2).map(timeless));
     expect(weights(rest.state)).toEqual(weights(whole.state));
+    expect(rest.state.klController).toEqual(whole.state.klController);
     expect(rest.state.klController.coefficient).not.toBe(0.15);
     expect(rest.state.iteration).toBe(4);
+    expect(gathered).toEqual([1, 2, 3, 4]);
     disposeState(whole.state);
     disposeState(rest.state);
-  });
-
-  it("says what is missing or does not fit when it cannot resume", async () => {
-    const state = initState({ policy, rewardModel, config: base });
-    const folder = await mkdtemp(join(tmpdir(), "ppo-"));
-    const missing = await withFiles(Effect.flip(loadState(folder, state)));
-    expect(missing._tag).toBe("CheckpointNotFound");
-    await withFiles(saveState(folder, state));
-    disposeState(state);
-    const larger = initModel({ ...shape, width: 20 }, root);
-    const other = initState({ policy: larger, rewardModel, config: base });
-    const error = await withFiles(Effect.flip(loadState(folder, other)));
-    expect(error.message).toContain("a tensor of shape [12,20] is required, found [12,16]");
-    await rm(folder, { recursive: true });
-    disposeState(other);
-    disposeModel(larger);
   });
 
   it("can be interrupted while it waits for scores, weights untouched", async () => {
