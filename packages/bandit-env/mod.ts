@@ -1,3 +1,5 @@
+export * from "./best_of_n.ts";
+export * from "./combine_scores.ts";
 export * from "./episode.ts";
 export * from "./online_loop.ts";
 export * from "./online_report.ts";
@@ -8,6 +10,7 @@ export * from "./responses.ts";
 export * from "./rollout.ts";
 export * from "./scoped_tensors.ts";
 export * from "./score.ts";
+export * from "./score_text.ts";
 export * from "./services.ts";
 export * from "./stopwatch.ts";
 export * from "./training_rollout.ts";

@@ -1,3 +1,4 @@
+import "@rlhf/tensor/gradients";
 import * as tf from "@tensorflow/tfjs-core";
 
 /** Throws a RangeError unless `advantages` is `[batch]` and all else has the shape of `logProbs`, `[batch, response]`. */

@@ -1,5 +1,6 @@
 export * from "./clipped_surrogate.ts";
 export * from "./errors.ts";
+export * from "./expert_iteration.ts";
 export * from "./group_advantages.ts";
 export * from "./grpo.ts";
 export * from "./grpo_loss.ts";
