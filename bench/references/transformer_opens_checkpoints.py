@@ -1,6 +1,6 @@
-"""Checks that transformers opens checkpoints written by packages/transformer and computes the golden logits and scores.
+"""Checks that transformers and PEFT open what packages/transformer writes, and compute the golden logits and scores.
 
-Run from the repository's root, after transformer_gpt2.py: python bench/references/transformer_opens_checkpoints.py
+Run from the repository's root, after the other transformer scripts: python bench/references/transformer_opens_checkpoints.py
 """
 import json
 import os
@@ -8,37 +8,74 @@ import pathlib
 import subprocess
 import tempfile
 
+import peft
 import torch
 import transformers
 
 write = """
+import { readFileSync } from "node:fs";
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
 import * as NodePath from "@effect/platform-node/NodePath";
+import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
+import { key } from "@rlhf/core/random";
 import { useBackend } from "@rlhf/tensor/backend";
-import { loadCheckpoint, loadScalarModel, saveCheckpoint } from "./mod.ts";
+import {
+  initScalarModel, loadAdapter, loadCheckpoint, loadScalarModel, mergeLora, saveAdapter, saveCheckpoint,
+} from "./mod.ts";
 const tokenizer = { vocabSize: 13, specials: { eos: 1, pad: 0 }, idToToken: String, toJSON: () => ({}) };
+const target = process.env.TARGET;
 const copy = Effect.gen(function* () {
-  yield* saveCheckpoint(process.env.TARGET + "/gpt2", yield* loadCheckpoint("golden/gpt2"), tokenizer);
-  yield* saveCheckpoint(process.env.TARGET + "/gpt2_scalar", yield* loadScalarModel("golden/gpt2_scalar"), tokenizer);
+  for (const name of ["gpt2", "llama", "qwen2", "qwen3", "bert"]) {
+    const model = yield* loadCheckpoint("golden/" + name);
+    yield* saveCheckpoint(target + "/" + name, model, tokenizer);
+    const { scoreWeight } = JSON.parse(readFileSync("golden/" + name + ".json", "utf8"));
+    if (scoreWeight === undefined) continue;
+    const scorer = initScalarModel(model, key(1));
+    scorer.head.weight.assign(tf.tensor1d(scoreWeight));
+    yield* saveCheckpoint(target + "/" + name + "_scalar", scorer, tokenizer);
+  }
+  yield* saveCheckpoint(target + "/gpt2_scalar", yield* loadScalarModel("golden/gpt2_scalar"), tokenizer);
+  for (const name of ["gpt2", "llama"]) {
+    const adapted = yield* loadAdapter("golden/" + name + "_lora", yield* loadCheckpoint("golden/" + name));
+    yield* saveAdapter(target + "/" + name + "_lora", adapted, target + "/" + name);
+    yield* saveCheckpoint(target + "/" + name + "_merged", mergeLora(adapted), tokenizer);
+  }
 });
 await useBackend("cpu");
 await Effect.runPromise(copy.pipe(Effect.provide(NodeFileSystem.layer), Effect.provide(NodePath.layer)));
 """
 package = pathlib.Path("packages/transformer")
-golden = json.loads((package / "golden/gpt2.json").read_text())
-case = golden["right"]
-ids, mask = (torch.tensor(case[name]).reshape(golden["batch"], golden["time"]) for name in ("ids", "segments"))
-with tempfile.TemporaryDirectory() as target:
+
+
+def check(what, found, expected):
+    expected = torch.tensor(expected, dtype=torch.float64)
+    error = ((found.flatten() - expected).norm() / expected.norm()).item()
+    print(f"{what}: relative error {error:.1e}")
+    assert error < 1e-6
+
+
+with tempfile.TemporaryDirectory() as target, torch.no_grad():
     command = ["npx", "tsx", "--input-type=module", "-e", write]
     subprocess.run(command, cwd=package, check=True, env={**os.environ, "TARGET": target})
-    model = transformers.AutoModelForCausalLM.from_pretrained(f"{target}/gpt2", dtype=torch.float64)
-    scalar = transformers.AutoModelForSequenceClassification.from_pretrained(f"{target}/gpt2_scalar", dtype=torch.float64)
-with torch.no_grad():
-    found = model(ids, attention_mask=mask).logits * mask[..., None]
-    scores = scalar(ids, attention_mask=mask).logits
-for name, value in (("logits", found), ("scores", scores)):
-    expected = torch.tensor(case[name], dtype=torch.float64)
-    error = ((value.flatten() - expected).norm() / expected.norm()).item()
-    print(f"{name}: relative error {error:.1e}")
-    assert error < 1e-6
+    adapters = json.loads((package / "golden/lora.json").read_text())
+    for name in ("gpt2", "llama", "qwen2", "qwen3", "bert"):
+        golden = json.loads((package / f"golden/{name}.json").read_text())
+        case = golden["right"]
+        ids, mask = (torch.tensor(case[key]).reshape(golden["batch"], golden["time"]) for key in ("ids", "segments"))
+        auto = transformers.AutoModelForMaskedLM if name == "bert" else transformers.AutoModelForCausalLM
+
+        def logits(model):
+            return model(ids, attention_mask=mask).logits * mask[..., None]
+
+        check(f"{name} logits", logits(auto.from_pretrained(f"{target}/{name}", dtype=torch.float64)), case["logits"])
+        if "scores" in case:
+            classifier = transformers.AutoModelForSequenceClassification
+            scorer = classifier.from_pretrained(f"{target}/{name}_scalar", dtype=torch.float64)
+            check(f"{name} scores", scorer(ids, attention_mask=mask).logits, case["scores"])
+        if name in adapters:
+            base = auto.from_pretrained(f"{target}/{name}", dtype=torch.float64)
+            adapted = peft.PeftModel.from_pretrained(base, f"{target}/{name}_lora").double().eval()
+            check(f"{name} with adapter", logits(adapted), adapters[name]["logits"])
+            merged = auto.from_pretrained(f"{target}/{name}_merged", dtype=torch.float64)
+            check(f"{name} merged", logits(merged), adapters[name]["logits"])

@@ -109,9 +109,32 @@ const BertFile = Schema.Struct({
   add_cross_attention: off,
 });
 
-/** What a `config.json` says about the network, in Hugging Face's words. Values that would change the math are refused. */
-export const HuggingFaceConfig = Schema.Union([Gpt2File, LlamaFile, BertFile]);
-export type HuggingFaceConfig = typeof HuggingFaceConfig.Type;
+const schemas = {
+  gpt2: Gpt2File,
+  [maskedLanguageModel]: Gpt2File,
+  llama: LlamaFile,
+  qwen2: LlamaFile,
+  qwen3: LlamaFile,
+  bert: BertFile,
+};
+type ModelType = keyof typeof schemas;
+
+/** What must be known of a `config.json` before the rest of it can be understood. */
+export const KnownModel = Schema.Struct({
+  model_type: Schema.Literals(Object.keys(schemas) as Array<ModelType>),
+});
+
+/** What a `config.json` says about the network, in Hugging Face's words. */
+export type HuggingFaceConfig = (typeof schemas)[ModelType]["Type"];
+
+/** The settings of a kind of network. Values that would change the math are refused. */
+export function schemaOf({
+  model_type,
+}: {
+  readonly model_type: ModelType;
+}): Schema.Codec<HuggingFaceConfig, unknown> {
+  return schemas[model_type] as Schema.Codec<HuggingFaceConfig, unknown>;
+}
 
 /** A `config.json` with its rotary settings where version 5 of `transformers` has them. */
 export function upgraded(json: unknown): unknown {

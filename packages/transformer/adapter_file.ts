@@ -17,11 +17,8 @@ const weightsName = "adapter_model.safetensors";
 
 const off = Schema.optionalKey(Schema.NullOr(Schema.Literals([false, "none"])));
 const nothing = Schema.optionalKey(
-  Schema.NullOr(
-    Schema.Union([
-      Schema.Tuple([]),
-      Schema.Struct({}).check(Schema.makeFilter((o) => Object.keys(o).length === 0)),
-    ]),
+  Schema.NullOr(Schema.Record(Schema.String, Schema.Unknown)).check(
+    Schema.makeFilter((value) => value === null || Object.keys(value).length === 0 || "is not implemented"),
   ),
 );
 
@@ -36,10 +33,18 @@ const PeftConfig = Schema.Struct({
   bias: off,
   use_dora: off,
   use_rslora: off,
+  use_qalora: off,
+  use_bdlora: off,
   lora_bias: off,
   rank_pattern: nothing,
   alpha_pattern: nothing,
+  exclude_modules: nothing,
   layers_to_transform: nothing,
+  layer_replication: nothing,
+  target_parameters: nothing,
+  trainable_token_indices: nothing,
+  alora_invocation_tokens: nothing,
+  modules_to_save: Schema.optionalKey(Schema.NullOr(Schema.Array(Schema.Literal("score")))),
 });
 
 /**

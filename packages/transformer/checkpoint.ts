@@ -4,7 +4,8 @@ import * as FileSystem from "effect/FileSystem";
 import * as Path from "effect/Path";
 import {
   fromHuggingFace,
-  HuggingFaceConfig,
+  KnownModel,
+  schemaOf,
   type TokenRoles,
   toHuggingFace,
   upgraded,
@@ -120,9 +121,9 @@ const load = Effect.fnUntraced(function* (
   const configPath = path.join(folder, configName);
   if (!(yield* files.exists(configPath))) return yield* new CheckpointNotFound({ path: folder });
   const remedy = "Use a checkpoint of GPT-2, Llama, Qwen 2, Qwen 3 or BERT with these settings";
-  const found = fromHuggingFace(
-    yield* decodeJson(HuggingFaceConfig, configPath, upgraded(yield* readJson(configPath)), remedy),
-  );
+  const json = upgraded(yield* readJson(configPath));
+  const known = yield* decodeJson(KnownModel, configPath, json, remedy);
+  const found = fromHuggingFace(yield* decodeJson(schemaOf(known), configPath, json, remedy));
   const config = yield* decodeJson(TransformerConfig, configPath, found.shape, remedy);
   if (found.scalar !== scalar) {
     return yield* invalid({

@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer";
 import type { Path } from "effect/Path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type CheckpointTokenizer, loadCheckpoint, loadScalarModel, saveCheckpoint } from "./checkpoint.ts";
+import { loadGenerationSettings } from "./generation_config.ts";
 import { disposeModel, type Model } from "./model.ts";
 import { decodeSafetensors, encodeSafetensors } from "./safetensors.ts";
 import { disposeScalarModel, initScalarModel } from "./scalar_head.ts";
@@ -60,6 +61,28 @@ it("brings a language model back as it was", async () => {
   expect(JSON.parse(await readFile(join(folder, "tokenizer.json"), "utf8"))).toEqual({ version: "1.0" });
   disposeModel(model);
   disposeModel(loaded);
+});
+
+it("reads what a checkpoint recommends for generation", async () => {
+  expect(await run(loadGenerationSettings(folder))).toEqual({});
+  const model = tinyModel();
+  await run(saveCheckpoint(folder, model, tokenizer));
+  disposeModel(model);
+  expect(await run(loadGenerationSettings(folder))).toEqual({ eos: [1], topK: 1 });
+  const file = join(folder, "generation_config.json");
+  const recommended = { eos_token_id: [1, 5], do_sample: true, temperature: 0.6, top_k: 20, top_p: 0.95 };
+  await writeFile(file, JSON.stringify({ ...recommended, repetition_penalty: 1.1, pad_token_id: 0 }));
+  expect(await run(loadGenerationSettings(folder))).toEqual({
+    eos: [1, 5],
+    temperature: 0.6,
+    topK: 20,
+    topP: 0.95,
+    repetitionPenalty: 1.1,
+  });
+  await writeFile(file, JSON.stringify({ top_p: 2, num_beams: 4 }));
+  const { message } = await failure(loadGenerationSettings(folder));
+  expect(message).toMatch(/generation_config\.json: top_p/);
+  expect(message).toMatch(/generation_config\.json: num_beams/);
 });
 
 it("brings a masked language model back", async () => {

@@ -2,6 +2,7 @@ import { fold, type Key, uniforms } from "@rlhf/core/random";
 import type { Tokens } from "@rlhf/core/records";
 import { createKvCache, decodeStep } from "@rlhf/tensor/decode_step";
 import { sample } from "@rlhf/tensor/sample";
+import { tokenLogProbs } from "@rlhf/tensor/token_log_probs";
 import * as tf from "@tensorflow/tfjs-core";
 import { isCausal } from "./config.ts";
 import { mergedParams, withoutAdapter } from "./lora.ts";
@@ -26,8 +27,8 @@ export interface GenerateOptions {
   /** Any lengths ≥ 1; a response also ends where the model's context does. */
   readonly prompts: ReadonlyArray<Tokens>;
   readonly maxNewTokens: number;
-  /** The end-of-sequence token. */
-  readonly eos: number;
+  /** The end-of-sequence token, or several that end a response. */
+  readonly eos: number | ReadonlyArray<number>;
   readonly temperature: number;
   readonly key: Key;
   /** How many sequences are in the key–value cache at once. Changes speed and memory only. */
@@ -35,6 +36,11 @@ export interface GenerateOptions {
   /** 1 is greedy decoding. */
   readonly topK?: number;
   readonly topP?: number;
+  /**
+   * Makes tokens that the prompt or the response has already less likely: their logits are divided by it where
+   * positive and multiplied elsewhere (Keskar et al. 2019, arXiv:1909.05858). Above 1; not for rollouts.
+   */
+  readonly repetitionPenalty?: number;
   /** Called after every decoding step with the tokens it sampled. */
   readonly onTokens?: (tokens: ReadonlyArray<SampledToken>) => void;
   /** Stops the work at the next token; the promise then rejects with the signal's reason. */
@@ -66,7 +72,8 @@ interface Sequence {
  * @throws RangeError when a prompt is empty or leaves no room in the context
  */
 export async function generate(model: Model, options: GenerateOptions): Promise<ReadonlyArray<Generation>> {
-  const { prompts, maxNewTokens, eos, key, slots = 32, onTokens, signal } = options;
+  const { prompts, maxNewTokens, key, slots = 32, onTokens, signal } = options;
+  const ends = new Set(typeof options.eos === "number" ? [options.eos] : options.eos);
   const { config } = model;
   assertGenerable(model, options);
   if (prompts.length === 0) return [];
@@ -116,7 +123,7 @@ export async function generate(model: Model, options: GenerateOptions): Promise<
       onTokens?.(news);
 
       running = running.filter(({ prompt, slot, cached, tokens, logProbs }) => {
-        const finished = tokens.at(-1) === eos;
+        const finished = ends.has(tokens.at(-1)!);
         if (!finished && tokens.length < maxNewTokens && cached < config.contextLength) return true;
         results[prompt] = { tokens, logProbs, finished };
         freeSlots.push(slot);
@@ -152,14 +159,35 @@ function rowsOf(running: ReadonlyArray<Sequence>) {
 }
 
 function sampleNext(logits: tf.Tensor2D, running: ReadonlyArray<Sequence>, options: GenerateOptions) {
-  const { temperature, topK, topP } = options;
-  const draws = tf.tensor1d(Float32Array.from(running, ({ draws, tokens }) => draws[tokens.length]!));
-  const sampled = sample(logits, draws, { temperature, topK, topP });
-  tf.dispose(draws);
-  return sampled;
+  const { prompts, temperature, topK, topP, repetitionPenalty = 1 } = options;
+  return tf.tidy(() => {
+    const draws = tf.tensor1d(Float32Array.from(running, ({ draws, tokens }) => draws[tokens.length]!));
+    if (repetitionPenalty === 1) return sample(logits, draws, { temperature, topK, topP });
+    const texts = running.map(({ prompt, tokens }) => [...prompts[prompt]!, ...tokens]);
+    const { ids } = sample(penalized(logits, texts, repetitionPenalty), draws, { temperature, topK, topP });
+    return { ids, logProbs: tokenLogProbs(logits, ids, { temperature }) as tf.Tensor1D };
+  });
 }
 
-function assertGenerable({ config }: Model, { prompts, maxNewTokens, slots = 32 }: GenerateOptions): void {
+/** The logits `[n, vocab]` with those of the tokens in each row's text made less likely. */
+export function penalized(
+  logits: tf.Tensor2D,
+  texts: ReadonlyArray<Tokens>,
+  repetitionPenalty: number,
+): tf.Tensor2D {
+  const [, vocab] = logits.shape;
+  const seen = new Float32Array(logits.size);
+  texts.forEach((text, row) => {
+    for (const token of text) seen[row * vocab + token] = 1;
+  });
+  return tf.tidy(() => {
+    const lower = tf.minimum(tf.mul(logits, repetitionPenalty), tf.div(logits, repetitionPenalty));
+    return tf.where(tf.greater(tf.tensor2d(seen, logits.shape), 0), lower, logits) as tf.Tensor2D;
+  });
+}
+
+function assertGenerable({ config }: Model, options: GenerateOptions): void {
+  const { prompts, maxNewTokens, slots = 32, repetitionPenalty = 1 } = options;
   if (!isCausal(config)) {
     throw new RangeError(`Cannot generate: a causal model is required, got ${config.architecture}`);
   }
@@ -167,6 +195,9 @@ function assertGenerable({ config }: Model, { prompts, maxNewTokens, slots = 32 
     if (!Number.isInteger(value) || value < 1) {
       throw new RangeError(`Cannot generate: ${name} must be an integer ≥ 1, got ${value}`);
     }
+  }
+  if (!(repetitionPenalty >= 1)) {
+    throw new RangeError(`Cannot generate: repetitionPenalty must be at least 1, got ${repetitionPenalty}`);
   }
   for (const [index, prompt] of prompts.entries()) {
     if (prompt.length === 0 || prompt.length > config.contextLength) {

@@ -4,6 +4,7 @@ export * from "./checkpoint.ts";
 export * from "./config.ts";
 export * from "./dropout.ts";
 export * from "./generate.ts";
+export * from "./generation_config.ts";
 export * from "./hidden_states.ts";
 export * from "./init.ts";
 export * from "./log_probs.ts";

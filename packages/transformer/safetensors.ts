@@ -173,6 +173,7 @@ function parseEntry(entry: unknown, available: number): TensorEntry | string {
   if (data_offsets.length !== 2 || begin === undefined || end === undefined || begin > end) {
     return `data_offsets must be a first and a last byte, got [${data_offsets}]`;
   }
+  if (!Number.isSafeInteger(8 * elementsOf(shape))) return `shape [${shape}] is larger than any file`;
   const size = sizes[dtype];
   const needed = size === undefined ? end - begin : elementsOf(shape) * size;
   if (end - begin !== needed) {
@@ -209,13 +210,8 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Whole numbers ≥ 0 whose product is exact. */
 function isCounts(value: unknown): value is ReadonlyArray<number> {
-  return (
-    Array.isArray(value) &&
-    value.every((count) => Number.isSafeInteger(count) && count >= 0) &&
-    (value.includes(0) || Number.isSafeInteger(elementsOf(value)))
-  );
+  return Array.isArray(value) && value.every((count) => Number.isSafeInteger(count) && count >= 0);
 }
 
 export function elementsOf(shape: ReadonlyArray<number>): number {

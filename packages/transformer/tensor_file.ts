@@ -123,20 +123,24 @@ export const openTensors = Effect.fn("transformer.openTensors")(function* (path:
   const parsed = parseHeader(header, size - start);
   yield* refuse(parsed.problems);
 
+  // Shared by all tensors of the file: what each left behind would add up until the garbage is collected.
+  let bytes = new Uint8Array(0);
+  let halves = new Float32Array(0);
   const readBlocks: TensorFile["readBlocks"] = Effect.fnUntraced(function* (name, visit) {
     const { dtype, shape, begin } = parsed.entries.get(name)!;
+    const size = numberSize(dtype);
     const row = Math.max(1, shape.at(-1) ?? 1);
     const count = elementsOf(shape);
     const step = Math.min(count, row * Math.max(1, Math.floor(blockElements / row)));
-    const bytes = new Uint8Array(step * numberSize(dtype));
-    const block = emptyValues(dtype, step);
+    if (bytes.length < step * size) bytes = new Uint8Array(step * size);
+    if (size === 2 && halves.length < step) halves = new Float32Array(step);
     for (let first = 0; first < count; first += step) {
-      const size = Math.min(step, count - first);
-      const used = bytes.subarray(0, size * numberSize(dtype));
-      yield* readFully(used, start + begin + first * numberSize(dtype));
-      const numbers = block.subarray(0, size);
-      decodeNumbers(dtype, used, numbers);
-      visit(numbers, first);
+      const length = Math.min(step, count - first);
+      const used = bytes.subarray(0, length * size);
+      yield* readFully(used, start + begin + first * size);
+      if (size === 2) decodeNumbers(dtype, used, halves.subarray(0, length));
+      const Numbers = dtype === "I32" ? Int32Array : Float32Array;
+      visit(size === 2 ? halves.subarray(0, length) : new Numbers(bytes.buffer, 0, length), first);
     }
   });
   const opened: TensorFile = { path, entries: parsed.entries, readBlocks };
