@@ -1,9 +1,9 @@
 import { defineConfig } from "vitest/config";
 
-/** Tests lie beside their source as `x_test.ts`, in packages and in examples. */
+/** Tests lie beside their source as `x_test.ts`, in packages, examples, scripts and bench. */
 export default defineConfig({
   test: {
-    include: ["packages/**/*_test.ts", "examples/**/*_test.ts", "scripts/**/*_test.ts"],
+    include: ["packages/**/*_test.ts", "examples/**/*_test.ts", "scripts/**/*_test.ts", "bench/**/*_test.ts"],
     exclude: ["**/node_modules/**", "**/dist/**"],
     testTimeout: 120_000,
   },

@@ -222,5 +222,7 @@ export const loadAddon = (): LoadedAddon => {
       problems.push(`  ${path}: ${existsSync(path) ? (error as Error).message : "does not exist"}`);
     }
   }
+  const failure = join(folder, "build", "failure.log");
+  if (existsSync(failure)) problems.push(`  The build failed: ${failure}`);
   throw new Error(`The native addon is not built. Tried:\n${problems.join("\n")}`);
 };

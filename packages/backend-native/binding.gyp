@@ -3,12 +3,12 @@
   "target_defaults": {
     "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20"],
     "cflags_cc": [
-      "-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
+      "-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
       "-Wall", "-Wextra"
     ],
     "defines": ["NAPI_VERSION=8"],
     "xcode_settings": {
-      "CLANG_CXX_LANGUAGE_STANDARD": "c++20",
+      "CLANG_CXX_LANGUAGE_STANDARD": "c++17",
       "GCC_ENABLE_CPP_EXCEPTIONS": "YES",
       "MACOSX_DEPLOYMENT_TARGET": "11.0",
       "OTHER_CPLUSPLUSFLAGS": ["-O3", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
@@ -24,7 +24,7 @@
       "dependencies": ["portable"],
       "conditions": [
         ["target_arch=='x64'", { "dependencies": ["avx2", "avx512"] }],
-        ["OS=='linux'", { "libraries": ["-lpthread"] }]
+        ["OS=='linux'", { "libraries": ["-lpthread", "-ldl"] }]
       ]
     },
     { "target_name": "portable", "type": "static_library", "sources": ["src/isa_portable.cc"] }

@@ -1,5 +1,6 @@
 // Builds the addon at install. Does nothing when a prebuilt one loads or when the last build had the same sources;
-// a failing build is a warning, because other tensor backends work without it.
+// a failing build is a warning, because other tensor backends work without it. Its output stays in build/failure.log,
+// which the loader names when somebody asks for the backend.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -11,6 +12,7 @@ const folder = dirname(fileURLToPath(import.meta.url));
 const require = createRequire(import.meta.url);
 const built = join(folder, "build", "Release", "native.node");
 const stamp = join(folder, "build", "sources.sha256");
+const failure = join(folder, "build", "failure.log");
 const prebuilt = join(folder, "prebuilds", `${process.platform}-${process.arch}`, "native.node");
 
 const sources = ["binding.gyp", ...readdirSync(join(folder, "src")).map((name) => join("src", name))].sort();
@@ -27,6 +29,7 @@ const loads = (path) => {
 };
 const upToDate = () => existsSync(built) && existsSync(stamp) && readFileSync(stamp, "utf8") === digest;
 
+/** Returns whether the addon was built. */
 const build = () => {
   const nodeGyp = require.resolve("node-gyp/bin/node-gyp.js");
   // Headers that came with this Node spare a download.
@@ -36,15 +39,16 @@ const build = () => {
     cwd: folder,
     encoding: "utf8",
   });
-  if (result.status !== 0) {
-    console.warn(result.stdout, result.stderr);
-    console.warn(
-      "@rlhf/backend-native: the native addon could not be built; the wasm backend is used instead.",
-    );
-    return false;
+  if (result.status === 0) {
+    writeFileSync(stamp, digest);
+    return true;
   }
-  writeFileSync(stamp, digest);
-  return true;
+  mkdirSync(dirname(failure), { recursive: true });
+  writeFileSync(failure, `${result.stdout}${result.stderr}`);
+  console.warn(
+    `@rlhf/backend-native: the addon could not be built, see ${failure}; without it, wasm is used.`,
+  );
+  return false;
 };
 
 if (process.argv.includes("--prebuild")) {
@@ -52,5 +56,9 @@ if (process.argv.includes("--prebuild")) {
   mkdirSync(dirname(prebuilt), { recursive: true });
   copyFileSync(built, prebuilt);
 } else if (!loads(prebuilt) && !upToDate()) {
-  build();
+  try {
+    build();
+  } catch (error) {
+    console.warn("@rlhf/backend-native: the addon could not be built.", error);
+  }
 }

@@ -4,7 +4,7 @@
  */
 import "@tensorflow/tfjs-backend-cpu";
 import * as tf from "@tensorflow/tfjs-core";
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, expect, it } from "vitest";
 import { attention } from "../tensor/attention.ts";
 import { createKvCache, decodeStep } from "../tensor/decode_step.ts";
 import type { Activation, DecoderSpec } from "../tensor/decoder.ts";
@@ -26,6 +26,7 @@ import {
   ints,
   RandomSource,
   type Raw,
+  runNative,
   runOn,
   sizeOf,
 } from "./testing/numbers.ts";
@@ -167,16 +168,12 @@ const otherCases: Case[] = [
 ];
 
 describeInstructionSets(() => {
-  for (const { name, inputs, operation } of [
-    ...linearCases,
-    ...normCases,
-    ...attentionCases,
-    ...otherCases,
-  ]) {
+  const cases = [...linearCases, ...normCases, ...attentionCases, ...otherCases];
+  for (const { name, inputs, operation } of cases) {
     it(name, async () => {
       const run = valueAndGradients(operation, 5);
       const expected = await runOn("cpu", inputs, run);
-      const actual = await runOn("native", inputs, run);
+      const actual = await runNative(inputs, run);
       for (const [i, output] of actual.entries()) expectClose(output, expected[i]!, 2e-5);
     });
   }
@@ -208,15 +205,153 @@ describeInstructionSets(() => {
       };
       const [expected, actual] = [
         await runOn("cpu", [logits, uniforms], run),
-        await runOn("native", [logits, uniforms], run),
+        await runNative([logits, uniforms], run),
       ];
       expect(actual[0]!.values).toEqual(expected[0]!.values);
       expectClose(actual[1]!, expected[1]!, 1e-5);
     }
   });
-});
 
-describe("decoding", () => {
+  it("directional derivatives are the finite differences", async () => {
+    for (const { name, inputs, operation } of cases) {
+      // Differences reach across the kink of ReLU, and an entropy carries no gradient.
+      if (/relu|entropy/.test(name)) continue;
+      const random = new RandomSource(21);
+      const directions = inputs.map(({ values, dtype }) =>
+        random.floats(dtype === "float32" ? values.length : 0),
+      );
+      const weightSeed = 5;
+      const [value, ...gradients] = await runNative(inputs, valueAndGradients(operation, weightSeed));
+      const step = 1e-3;
+      const moved = (sign: number) =>
+        inputs.map((raw, i) =>
+          raw.dtype === "float32"
+            ? {
+                ...raw,
+                values: Float32Array.from(raw.values, (x, j) => x + sign * step * directions[i]![j]!),
+              }
+            : raw,
+        );
+      const outputAt = async (sign: number) => (await runNative(moved(sign), operation))[0]!.values;
+      const [ahead, behind] = [await outputAt(1), await outputAt(-1)];
+      const weights = new RandomSource(weightSeed).floats(value!.values.length);
+      const terms = Array.from(weights, (w, i) => (w * (ahead[i]! - behind[i]!)) / (2 * step));
+      const numeric = terms.reduce((sum, term) => sum + term, 0);
+      const used = directions.filter((_, i) => inputs[i]!.dtype === "float32");
+      const analytic = gradients
+        .flatMap(({ values }, i) => Array.from(values, (g, j) => g * used[i]![j]!))
+        .reduce((sum, term) => sum + term, 0);
+      const error = Math.abs(numeric - analytic) / Math.hypot(...terms, 1e-3);
+      if (!(error < 1e-2)) throw new Error(`${name}: ${numeric} by differences, ${analytic} by the kernel`);
+    }
+  });
+
+  it("NaN and infinities in a row reach what the composed form lets them reach", async () => {
+    const rowwise = [...linearCases, ...normCases].concat(
+      otherCases.filter(({ name }) => /swiglu|token log-probs/.test(name)),
+    );
+    for (const { inputs, operation } of rowwise) {
+      for (const special of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+        const values = inputs[0]!.values.slice();
+        values[values.length - 1] = special;
+        const given = [{ ...inputs[0]!, values }, ...inputs.slice(1)];
+        const [expected, actual] = [await runOn("cpu", given, operation), await runNative(given, operation)];
+        expectClose(actual[0]!, expected[0]!, 2e-5);
+      }
+    }
+  });
+
+  it("NaN in a token reaches the tokens that see it, and no other", async () => {
+    const [time, heads, width] = [70, 2, 6];
+    const qkv = floats(source, [2, time, 3 * width]);
+    const runs = Int32Array.from({ length: 2 * time }, (_, i) => (i % time < 40 ? 1 : 2));
+    const run = ([x, segments]: tf.Tensor[]) =>
+      attention(x as tf.Tensor3D, { heads, kvHeads: heads, causal: true, segments: segments as tf.Tensor2D });
+    const values = qkv.values.slice();
+    values[15 * 3 * width + width] = Number.NaN; // a key of the first head at time 15 of the first row
+    const segments: Raw = { values: runs, shape: [2, time], dtype: "int32" };
+    const [clean] = await runNative([qkv, segments], run);
+    const [output] = await runNative([{ ...qkv, values }, segments], run);
+    output!.values.forEach((y, i) => {
+      const [row, head] = [Math.floor(i / width), Math.floor((i % width) / (width / heads))];
+      if (row >= 15 && row < 40 && head === 0) expect(y).toBeNaN();
+      else expect(y).toBe(clean!.values[i]);
+    });
+  });
+
+  it("logits of −∞ have no probability", async () => {
+    const logits = floats(source, [30, 130], 3);
+    const values = logits.values.map((z, i) => (i % 130 === 7 || source.uniform() < 0.5 ? z : -Infinity));
+    const ids: Raw = { values: new Int32Array(30).fill(7), shape: [30], dtype: "int32" };
+    const masked = { ...logits, values: values as Float32Array };
+    const run = valueAndGradients(([z, id]) => tokenLogProbs(z!, id!), 5);
+    const [expected, actual] = [await runOn("cpu", [masked, ids], run), await runNative([masked, ids], run)];
+    for (const [i, output] of actual.entries()) expectClose(output, expected[i]!, 2e-5);
+    expect(actual[1]!.values.every(Number.isFinite)).toBe(true);
+    const uniforms: Raw = {
+      values: Float32Array.from({ length: 30 }, (_, i) => i / 30),
+      shape: [30],
+      dtype: "float32",
+    };
+    for (const options of [{}, { topP: 0.9 }, { topK: 100 }]) {
+      const [chosen] = await runNative([masked, uniforms], ([z, u]) => {
+        return sample(z as tf.Tensor2D, u as tf.Tensor1D, { temperature: 1, ...options }).ids;
+      });
+      chosen!.values.forEach((id, row) => {
+        expect(values[row * 130 + id]).toBeGreaterThan(-Infinity);
+      });
+    }
+  });
+
+  it("takes tensors without elements", async () => {
+    const empty = (...shape: number[]) => floats(source, shape);
+    const none = (...shape: number[]) => ints(source, shape, 1);
+    const emptyCases: Case[] = [
+      {
+        name: "linear",
+        inputs: [empty(0, 5), empty(5, 3), empty(3), empty(0, 3)],
+        operation: ([x, weight, bias, residual]) =>
+          linear(x!, weight!, { bias, activation: "gelu", residual: residual! }),
+      },
+      {
+        name: "layer norm",
+        inputs: [empty(0, 5), empty(5), empty(5)],
+        operation: ([x, gain, bias]) => layerNorm(x!, gain!, bias!),
+      },
+      { name: "rms norm", inputs: [empty(0, 5), empty(5)], operation: ([x, gain]) => rmsNorm(x!, gain!) },
+      { name: "swiglu", inputs: [empty(0, 6)], operation: ([x]) => swiglu(x!) },
+      { name: "embed", inputs: [empty(4, 3), none(0)], operation: ([weight, ids]) => embed(weight!, ids!) },
+      {
+        name: "attention",
+        inputs: [empty(0, 4, 6)],
+        operation: ([x]) => attention(x as tf.Tensor3D, { heads: 1, kvHeads: 1, causal: true }),
+      },
+      {
+        name: "rope",
+        inputs: [empty(0, 4, 6), none(0, 4)],
+        operation: ([x, positions]) =>
+          rope(x as tf.Tensor3D, { heads: 1, kvHeads: 1, theta: 1e4, positions: positions as tf.Tensor2D }),
+      },
+      {
+        name: "token log-probs",
+        inputs: [empty(0, 7), none(0)],
+        operation: ([logits, ids]) => tokenLogProbs(logits!, ids!),
+      },
+      {
+        name: "linear token log-probs",
+        inputs: [empty(0, 3), empty(7, 3), none(0)],
+        operation: ([hidden, unembedding, ids]) =>
+          linearTokenLogProbs(hidden as tf.Tensor2D, unembedding!, ids as tf.Tensor1D).logProbs,
+      },
+    ];
+    for (const { inputs, operation } of emptyCases) {
+      const outputs = await runNative(inputs, valueAndGradients(operation, 5));
+      const shapes = inputs.filter(({ dtype }) => dtype === "float32").map(({ shape }) => shape);
+      expect(outputs.slice(1).map(({ shape }) => shape)).toEqual(shapes);
+      for (const { values } of outputs) expect(values.every((x) => x === 0)).toBe(true);
+    }
+  });
+
   const specs: Record<string, DecoderSpec> = {
     "GPT-2": { heads: 4, kvHeads: 4, headDim: 9, norm: "layer", epsilon: 1e-5, activation: "geluTanh" },
     Llama: {
@@ -230,7 +365,7 @@ describe("decoding", () => {
     },
   };
   for (const [name, spec] of Object.entries(specs)) {
-    it(`${name}: prompts of several lengths, then single tokens`, async () => {
+    it(`${name} decodes prompts of several lengths, then single tokens`, async () => {
       const [vocab, width, hidden, layers, context] = [61, 36, 50, 2, 40];
       const qkv = (spec.heads + 2 * spec.kvHeads) * spec.headDim;
       const up = spec.activation === "swiglu" ? 2 * hidden : hidden;
@@ -293,20 +428,20 @@ describe("decoding", () => {
         return logits;
       };
       const expected = await runOn("cpu", raws, run);
-      const actual = await runOn("native", raws, run);
+      const actual = await runNative(raws, run);
       for (const [i, output] of actual.entries()) expectClose(output, expected[i]!, 1e-4);
     });
   }
 });
 
-it("gives the same bits with any number of threads", async () => {
+it("gives the same bits with more threads than processors", async () => {
   const { addon, threads } = loadAddon();
   try {
     for (const { inputs, operation } of [linearCases[0]!, normCases[0]!, attentionCases[1]!, ...otherCases]) {
       const run = valueAndGradients(operation, 6);
       addon.configure(-1, 1);
       const expected = await runOn("native", inputs, run);
-      for (const count of [2, 3, 7]) {
+      for (const count of [3, 7]) {
         addon.configure(-1, count);
         const actual = await runOn("native", inputs, run);
         for (const [i, { values }] of actual.entries()) expect(values).toEqual(expected[i]!.values);

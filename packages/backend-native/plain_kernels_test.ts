@@ -11,6 +11,7 @@ import {
   ints,
   RandomSource,
   type Raw,
+  runNative,
   runOn,
   sizeOf,
 } from "./testing/numbers.ts";
@@ -26,7 +27,7 @@ type Operation = (tensors: tf.Tensor[]) => tf.Tensor | tf.Tensor[];
 const compare = async (inputs: Raw[], operation: Operation, tolerance = 2e-6, special = true) => {
   const run = async (raw: Raw[]) => {
     const expected = await runOn("cpu", raw, operation);
-    const actual = await runOn("native", raw, operation);
+    const actual = await runNative(raw, operation);
     expect(actual.length).toBe(expected.length);
     for (const [i, output] of actual.entries()) expectClose(output, expected[i]!, tolerance);
   };
@@ -187,9 +188,7 @@ describeInstructionSets(() => {
     }
     it("exp from the smallest to the largest number", async () => {
       const values = Float32Array.from({ length: 4001 }, (_, i) => -110 + i * 0.05);
-      const [result] = await runOn("native", [{ values, shape: [4001], dtype: "float32" }], ([x]) =>
-        tf.exp(x!),
-      );
+      const [result] = await runNative([{ values, shape: [4001], dtype: "float32" }], ([x]) => tf.exp(x!));
       for (const [i, x] of values.entries()) {
         const exact = Math.fround(Math.exp(x));
         const error = Math.abs(result!.values[i]! - exact);
@@ -428,7 +427,7 @@ describeInstructionSets(() => {
       }
       // The stock kernel cannot broadcast both sides at once.
       const [a, b] = [floats(source, [2, 1, 5, 7]), floats(source, [1, 3, 7, 4])];
-      const [actual] = await runOn("native", [a, b], ([x, y]) => tf.matMul(x!, y!));
+      const [actual] = await runNative([a, b], ([x, y]) => tf.matMul(x!, y!));
       const spread: Operation = ([x, y]) => tf.matMul(tf.tile(x!, [1, 3, 1, 1]), tf.tile(y!, [2, 1, 1, 1]));
       expectClose(actual!, (await runOn("cpu", [a, b], spread))[0]!, 1e-5);
     });
@@ -441,11 +440,9 @@ describeInstructionSets(() => {
     });
     it("of one row do not depend on the other rows", async () => {
       const [a, b] = [floats(source, [100, 700]), floats(source, [700, 90])];
-      const [all] = await runOn("native", [a, b], ([x, y]) => tf.matMul(x!, y!));
+      const [all] = await runNative([a, b], ([x, y]) => tf.matMul(x!, y!));
       for (const rows of [1, 3, 20, 40]) {
-        const [some] = await runOn("native", [a, b], ([x, y]) =>
-          tf.matMul(tf.slice(x!, [0, 0], [rows, 700]), y!),
-        );
+        const [some] = await runNative([a, b], ([x, y]) => tf.matMul(tf.slice(x!, [0, 0], [rows, 700]), y!));
         expect(some!.values).toEqual(all!.values.slice(0, rows * 90));
       }
     });

@@ -5,7 +5,7 @@ cd "$(dirname "$0")"
 folder=build/sanitize
 mkdir -p "$folder"
 prefix="$(dirname "$(dirname "$(readlink -f "$(command -v node)")")")"
-flags="-std=c++20 -O1 -g -fPIC -fno-math-errno -fno-trapping-math -ffp-contract=fast -DNAPI_VERSION=8
+flags="-std=c++17 -O1 -g -fPIC -fno-math-errno -fno-trapping-math -ffp-contract=fast -DNAPI_VERSION=8
   -DNODE_GYP_MODULE_NAME=native -I$prefix/include/node -Wno-psabi
   -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 compile() { g++ $flags "${@:2}" -c "src/$1.cc" -o "$folder/$1.o"; }
@@ -19,7 +19,7 @@ for name in "${objects[@]}"; do
   compile "$name"
   files+=("$folder/$name.o")
 done
-g++ -shared -fsanitize=address,undefined "${files[@]}" -lpthread -o "$folder/native.node"
+g++ -shared -fsanitize=address,undefined "${files[@]}" -lpthread -ldl -o "$folder/native.node"
 
 # Node itself is not instrumented: its runtime must come first, and its own allocations are not checked for leaks.
 export RLHF_NATIVE_ADDON="$PWD/$folder/native.node"

@@ -15,13 +15,14 @@ import { disposeState, initState } from "../ppo/state.ts";
 import { train as trainPpo } from "../ppo/train.ts";
 import { PretrainConfig } from "../pretrain/config.ts";
 import { pretrain } from "../pretrain/train.ts";
+import { pretrainMasked } from "../pretrain/train_masked.ts";
 import { RewardConfig } from "../reward/config.ts";
 import { trainReward } from "../reward/train.ts";
 import { SftConfig } from "../sft/config.ts";
 import { finetune } from "../sft/train.ts";
 import { useBackend } from "../tensor/backend.ts";
 import { initModel } from "../transformer/init.ts";
-import { disposeModel, type Model } from "../transformer/model.ts";
+import { cloneModel, disposeModel, type Model } from "../transformer/model.ts";
 import { disposeScalarModel, initScalarModel } from "../transformer/scalar_head.ts";
 import { fallbackCounts, resetFallbackCounts } from "./mod.ts";
 
@@ -57,6 +58,16 @@ it("pretraining", async () => {
   disposeModel(trained.model);
 });
 
+it("masked pretraining", async () => {
+  const sequences = Array.from({ length: rows }, (_, i) => tokens(i, time));
+  const config = PretrainConfig.make({ steps: 2, batchSize: rows, microBatchSize: rows });
+  const masked = initModel({ ...model.config, architecture: "masked-lm" }, key(8));
+  const input = { model: masked, sequences, validation: sequences, mask: 0, config, key: key(9) };
+  const trained = await run(pretrainMasked(input));
+  disposeModel(trained.model);
+  disposeModel(masked);
+});
+
 it("supervised fine-tuning, with dropout", async () => {
   const demonstrations = Array.from({ length: rows }, (_, i) => ({
     prompt: tokens(i, 30),
@@ -79,14 +90,19 @@ it("reward training", async () => {
   disposeScalarModel((await run(trainReward(input))).model);
 });
 
-it("PPO with pretraining gradients", async () => {
-  const rewardModel = initScalarModel(model, key(6));
+it("PPO with pretraining gradients, in place and yet leaving reference and reward model alone", async () => {
+  const rewardModel = initScalarModel(cloneModel(model), key(6));
+  const numbersOf = (params: Model["params"]) =>
+    Promise.all(Object.values(params).map((param) => param.data()));
+  const before = [await numbersOf(model.params), await numbersOf(rewardModel.params)];
   const config = PpoConfig.make({
     iterations: 1,
     batchSize: rows,
     minibatchSize: rows,
     microBatchSize: rows,
     maxNewTokens: 70,
+    warmupIterations: 0,
+    ptxCoefficient: 1,
     ptxExamplesPerEpisode: 1,
   });
   const prompts = Array.from({ length: rows }, (_, i) => ({ id: `${i}`, tokens: tokens(i, 8) }));
@@ -109,6 +125,14 @@ it("PPO with pretraining gradients", async () => {
       Effect.provideService(PretrainingBatches, texts),
     ),
   );
+  expect([await numbersOf(model.params), await numbersOf(rewardModel.params)]).toEqual(before);
+  const [policy, average] = [
+    await numbersOf(state.policy.params),
+    await numbersOf(state.averagedPolicy.params),
+  ];
+  expect(policy).not.toEqual(before[0]);
+  expect(average).not.toEqual(before[0]);
+  expect(average).not.toEqual(policy);
   disposeState(state);
   disposeScalarModel(rewardModel);
   expect(tf.getBackend()).toBe("native");

@@ -1,4 +1,6 @@
 // The addon: which instruction set runs, how many threads, and how a call from JavaScript becomes one to a kernel.
+#include <dlfcn.h>
+
 #include <mutex>
 #include <new>
 #include <utility>
@@ -68,7 +70,8 @@ void configure(Call& call) {
 
 void release(Call&) { release_scratch(); }
 
-void set_names(napi_env env, napi_value exports, const char* property, const char* const* names, size_t count) {
+void set_names(napi_env env, napi_value exports, const char* property, const char* const* names,
+               size_t count) {
   napi_value list, name;
   napi_create_array_with_length(env, count, &list);
   for (size_t i = 0; i < count; i++) {
@@ -76,6 +79,12 @@ void set_names(napi_env env, napi_value exports, const char* property, const cha
     napi_set_element(env, list, static_cast<uint32_t>(i), name);
   }
   napi_set_named_property(env, exports, property, list);
+}
+
+/// Node unloads an addon when the last worker thread that used it ends, but the threads of the pool go on.
+void stay_loaded() {
+  Dl_info own;
+  if (dladdr(reinterpret_cast<void*>(&stay_loaded), &own)) dlopen(own.dli_fname, RTLD_NOW | RTLD_NODELETE);
 }
 
 }  // namespace
@@ -94,6 +103,7 @@ void define(napi_env env, napi_value exports, const char* name, Binding binding)
 
 NAPI_MODULE_INIT() {
   using namespace rlhf;
+  stay_loaded();
   for (const Kernels* k : kAll)
     if (!chosen && supported(*k)) chosen = k;
   define(env, exports, "configure", configure);

@@ -12,7 +12,7 @@ struct Decoder {
   int vocab, width, context, hidden, heads, kvHeads, headDim, slots, length, layers;
   bool rms;
   float epsilon;
-  int activation;  // kSwiglu or a number of Product::activation
+  int activation;   // kSwiglu or a number of Product::activation
   float ropeTheta;  // 0: no rotary embedding
   static constexpr int kSwiglu = 5;
   int qkvWidth() const { return (heads + 2 * kvHeads) * headDim; }
@@ -27,13 +27,19 @@ Decoder decoder_at(Call& call, size_t i) {
   for (int j = 0; j < 10; j++)
     if (!(n[j] >= 0 && n[j] < (1 << 28)) || n[j] != std::floor(n[j]))
       call.range_problem("sizes must be whole numbers below 2^28");
-  auto size = [&](int j) { return static_cast<int>(n[j]); };
-  Decoder d{size(0), size(1), size(2), size(3), size(4), size(5), size(6), size(7), size(8), size(9), n[10] != 0,
-            static_cast<float>(n[11]), static_cast<int>(n[12]), static_cast<float>(n[13])};
+  Decoder d{};
+  int* const sizes[] = {&d.vocab,   &d.width,   &d.context, &d.hidden, &d.heads,
+                        &d.kvHeads, &d.headDim, &d.slots,   &d.length, &d.layers};
+  for (int j = 0; j < 10; j++) *sizes[j] = static_cast<int>(n[j]);
+  d.rms = n[10] != 0;
+  d.epsilon = static_cast<float>(n[11]);
+  d.activation = static_cast<int>(n[12]);
+  d.ropeTheta = static_cast<float>(n[13]);
   double cache = n[7] * n[5] * n[8] * n[6], qkv = (n[4] + 2 * n[5]) * n[6];
   if (cache > 1e12 || qkv > 1e8) call.range_problem("the decoder is too large");
-  if (d.vocab < 1 || d.width < 1 || d.hidden < 1 || d.heads < 1 || d.kvHeads < 1 || d.headDim < 1 || d.heads % d.kvHeads ||
-      d.activation < 0 || d.activation > Decoder::kSwiglu || (d.ropeTheta > 0 && d.headDim % 2))
+  if (d.vocab < 1 || d.width < 1 || d.hidden < 1 || d.heads < 1 || d.kvHeads < 1 || d.headDim < 1 ||
+      d.heads % d.kvHeads || d.activation < 0 || d.activation > Decoder::kSwiglu ||
+      (d.ropeTheta > 0 && d.headDim % 2))
     call.range_problem("this is no decoder: check the vocabulary, width, heads and activation");
   return d;
 }
@@ -65,14 +71,15 @@ class WeightReader {
     size_t i = next_++;
     if (!arrays_[i] && optional) return nullptr;
     if (!arrays_[i] || lengths_[i] != size)
-      call_.range_problem("weight " + std::to_string(i) + " needs " + std::to_string(size) + " elements, got " +
-                          std::to_string(arrays_[i] ? lengths_[i] : 0));
+      call_.range_problem("weight " + std::to_string(i) + " needs " + std::to_string(size) +
+                          " elements, got " + std::to_string(arrays_[i] ? lengths_[i] : 0));
     return arrays_[i];
   }
   /// The packed form of the weight taken last, a [k, n] matrix; null when there is none.
   const float* packed(int k, int n) {
     size_t i = next_ - 1;
-    if (packed_[i] && packedLengths_[i] < kernels().packedSize(k, n)) call_.range_problem("a packed weight is too small");
+    if (packed_[i] && packedLengths_[i] < kernels().packedSize(k, n))
+      call_.range_problem("a packed weight is too small");
     return packed_[i];
   }
   Affine affine(int in, int out) {
@@ -120,7 +127,8 @@ void normalize(const Decoder& d, const Affine& norm, const float* x, float* y, f
 }
 
 /// y = x·W + b, or y += with `accumulate`.
-Product affine(const Affine& a, const float* x, int rows, int in, int out, float* y, bool accumulate = false) {
+Product affine(const Affine& a, const float* x, int rows, int in, int out, float* y,
+               bool accumulate = false) {
   Product p{rows, out, in, x, in, false, a.weight, out, false, y, out};
   p.accumulate = accumulate;
   p.bias = a.bias;
@@ -141,7 +149,8 @@ void decode_step(Call& call) {
   if (static_cast<int>(keys.size()) != d.layers || static_cast<int>(values.size()) != d.layers)
     call.range_problem("the cache must have as many layers as the weights");
   for (int l = 0; l < d.layers; l++)
-    if (keySizes[l] < d.cacheSize() || valueSizes[l] < d.cacheSize()) call.range_problem("the cache is too small");
+    if (keySizes[l] < d.cacheSize() || valueSizes[l] < d.cacheSize())
+      call.range_problem("the cache is too small");
   call.check_ids(ids, rows, d.vocab);
   call.check_ids(slots, rows, d.slots);
   call.check_ids(positions, rows, w.positions ? std::min(d.length, d.context) : d.length);
@@ -149,9 +158,11 @@ void decode_step(Call& call) {
 
   size_t n = rows, width = d.width, attended = static_cast<size_t>(d.heads) * d.headDim;
   size_t most = std::max(n, static_cast<size_t>(outputs));
-  float* x = reserve_shared(Slot::decode, sizeof(float) * (n * width + most * (width + 2) + n * (d.qkvWidth() + attended) +
-                                                           n * (d.upWidth() + d.hidden) + outputs * width));
-  float *normed = x + n * width, *stats = normed + most * width, *qkv = stats + 2 * most, *mixed = qkv + n * d.qkvWidth();
+  float* x = reserve_shared(Slot::decode,
+                            sizeof(float) * (n * width + most * (width + 2) + n * (d.qkvWidth() + attended) +
+                                             n * (d.upWidth() + d.hidden) + outputs * width));
+  float *normed = x + n * width, *stats = normed + most * width, *qkv = stats + 2 * most,
+        *mixed = qkv + n * d.qkvWidth();
   float *up = mixed + n * attended, *hidden = up + n * d.upWidth(), *chosen = hidden + n * d.hidden;
 
   kernels().embed(w.tokens, ids, x, rows, d.width);
@@ -179,9 +190,11 @@ void decode_step(Call& call) {
     }
     kernels().product(affine(b.down, hidden, rows, d.hidden, d.width, x, true));
   }
-  for (int i = 0; i < outputs; i++) std::memcpy(chosen + i * width, x + outputRows[i] * width, width * sizeof(float));
+  for (int i = 0; i < outputs; i++)
+    std::memcpy(chosen + i * width, x + outputRows[i] * width, width * sizeof(float));
   normalize(d, w.finalNorm, chosen, normed, stats, outputs);
-  Product unembed{outputs, d.vocab, d.width, normed, d.width, false, w.unembedding, d.width, true, logits, d.vocab};
+  const float* table = w.unembedding;
+  Product unembed{outputs, d.vocab, d.width, normed, d.width, false, table, d.width, true, logits, d.vocab};
   unembed.packedB = w.packedUnembedding;
   kernels().product(unembed);
 }
@@ -196,7 +209,8 @@ void pack_weight(Call& call) {
   if (k && n) kernels().packWeight(weight, k, n, transposed, packed);
 }
 void packed_size(Call& call) {
-  napi_create_double(call.env, static_cast<double>(kernels().packedSize(call.size(0), call.size(1))), &call.result);
+  napi_create_double(call.env, static_cast<double>(kernels().packedSize(call.size(0), call.size(1))),
+                     &call.result);
 }
 
 }  // namespace

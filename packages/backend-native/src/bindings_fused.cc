@@ -26,8 +26,8 @@ void linear(Call& call) {
   int rows = call.size(6), in = call.size(7), out = call.size(8), activation = call.choice(9, 5);
   bool transposed = call.flag(10);
   float* y = call.floats(4, area(rows, out));
-  Product p{rows, out, in, call.floats(0, area(rows, in)), in, false, call.floats(1, area(in, out)),
-            transposed ? in : out, transposed, y, out};
+  const float *x = call.floats(0, area(rows, in)), *weight = call.floats(1, area(in, out));
+  Product p{rows, out, in, x, in, false, weight, transposed ? in : out, transposed, y, out};
   p.bias = call.floats_or_null(2, out);
   p.residual = call.floats_or_null(3, area(rows, out));
   if (activation) {
@@ -44,7 +44,8 @@ void linear_grad(Call& call) {
   bool transposed = call.flag(12);
   const float *dy = call.floats(0, area(rows, out)), *x = call.floats(1, area(rows, in));
   const float* weight = call.floats(2, area(in, out));
-  float *dx = call.floats(5, area(rows, in)), *dweight = call.floats(6, area(in, out)), *dbias = call.floats_or_null(7, out);
+  float *dx = call.floats(5, area(rows, in)), *dweight = call.floats(6, area(in, out)),
+        *dbias = call.floats_or_null(7, out);
   if (activation) {
     float* dpre = call.floats(4, area(rows, out));
     kernels().activationGrad(activation, dy, call.floats(3, area(rows, out)), dpre, area(rows, out));
@@ -68,21 +69,24 @@ void layer_norm(Call& call) {
 /// dy, x, gain, stats, dx, dgain, dbias, rows, width
 void layer_norm_grad(Call& call) {
   int rows = call.size(7), width = width_at(call, 8);
-  kernels().layerNormGrad(call.floats(0, area(rows, width)), call.floats(1, area(rows, width)), call.floats(2, width),
-                          call.floats(3, area(rows, 2)), call.floats(4, area(rows, width)), call.floats(5, width),
-                          call.floats(6, width), rows, width);
+  kernels().layerNormGrad(call.floats(0, area(rows, width)), call.floats(1, area(rows, width)),
+                          call.floats(2, width), call.floats(3, area(rows, 2)),
+                          call.floats(4, area(rows, width)), call.floats(5, width), call.floats(6, width),
+                          rows, width);
 }
 /// x, gain, y, stats, rows, width, epsilon
 void rms_norm(Call& call) {
   int rows = call.size(4), width = width_at(call, 5);
-  kernels().rmsNorm(call.floats(0, area(rows, width)), call.floats(1, width), call.floats(2, area(rows, width)),
-                    call.floats(3, rows), rows, width, static_cast<float>(call.number(6)));
+  kernels().rmsNorm(call.floats(0, area(rows, width)), call.floats(1, width),
+                    call.floats(2, area(rows, width)), call.floats(3, rows), rows, width,
+                    static_cast<float>(call.number(6)));
 }
 /// dy, x, gain, stats, dx, dgain, rows, width
 void rms_norm_grad(Call& call) {
   int rows = call.size(6), width = width_at(call, 7);
-  kernels().rmsNormGrad(call.floats(0, area(rows, width)), call.floats(1, area(rows, width)), call.floats(2, width),
-                        call.floats(3, rows), call.floats(4, area(rows, width)), call.floats(5, width), rows, width);
+  kernels().rmsNormGrad(call.floats(0, area(rows, width)), call.floats(1, area(rows, width)),
+                        call.floats(2, width), call.floats(3, rows), call.floats(4, area(rows, width)),
+                        call.floats(5, width), rows, width);
 }
 
 /// The heads of q|k|v at arguments i (heads), i+1 (kvHeads), i+2 (headDim).
@@ -112,7 +116,12 @@ void visible_keys(const int32_t* segments, int batch, int time, bool causal, int
 
 /// batch, time, heads, kvHeads, headDim from argument i on.
 AttentionShape attention_shape(Call& call, size_t i) {
-  AttentionShape s{call.size(i), call.size(i + 1), call.size(i + 2), call.size(i + 3), call.size(i + 4), nullptr, nullptr};
+  AttentionShape s{};
+  s.batch = call.size(i);
+  s.time = call.size(i + 1);
+  s.heads = call.size(i + 2);
+  s.kvHeads = call.size(i + 3);
+  s.headDim = call.size(i + 4);
   check_heads(call, s.heads, s.kvHeads, s.headDim);
   return s;
 }
@@ -187,13 +196,14 @@ void embed(Call& call) {
 /// dy, ids, dweight, rows, vocab, width; ids outside the table are skipped
 void scatter_add(Call& call) {
   int rows = call.size(3), vocab = call.size(4), width = call.size(5);
-  kernels().scatterAdd(call.floats(0, area(rows, width)), call.ints(1, rows), call.floats(2, area(vocab, width)), rows,
-                       vocab, width);
+  kernels().scatterAdd(call.floats(0, area(rows, width)), call.ints(1, rows),
+                       call.floats(2, area(vocab, width)), rows, vocab, width);
 }
 
 float temperature_at(Call& call, size_t i) {
   double t = call.number(i);
-  if (!(t > 0) || !std::isfinite(t)) call.range_problem("temperature must be above 0, got " + std::to_string(t));
+  if (!(t > 0) || !std::isfinite(t))
+    call.range_problem("temperature must be above 0, got " + std::to_string(t));
   return static_cast<float>(t);
 }
 
@@ -203,16 +213,17 @@ void token_log_probs(Call& call) {
   const float* logits = call.floats(0, area(rows, vocab));
   const int32_t* ids = call.ints(1, rows);
   call.check_ids(ids, rows, vocab);
-  kernels().tokenLogProbs(logits, ids, call.floats(2, rows), call.floats(3, rows), call.floats_or_null(4, rows), rows,
-                          vocab, temperature_at(call, 7));
+  kernels().tokenLogProbs(logits, ids, call.floats(2, rows), call.floats(3, rows),
+                          call.floats_or_null(4, rows), rows, vocab, temperature_at(call, 7));
 }
 /// dy, logits, ids, logSumExp, dlogits, rows, vocab, temperature
 void token_log_probs_grad(Call& call) {
   int rows = call.size(5), vocab = call.size(6);
   const int32_t* ids = call.ints(2, rows);
   call.check_ids(ids, rows, vocab);
-  kernels().tokenLogProbsGrad(call.floats(0, rows), call.floats(1, area(rows, vocab)), ids, call.floats(3, rows),
-                              call.floats(4, area(rows, vocab)), rows, vocab, temperature_at(call, 7));
+  kernels().tokenLogProbsGrad(call.floats(0, rows), call.floats(1, area(rows, vocab)), ids,
+                              call.floats(3, rows), call.floats(4, area(rows, vocab)), rows, vocab,
+                              temperature_at(call, 7));
 }
 
 /// Rows of logits at a time, so that a chunk stays around 8 MB.
@@ -222,7 +233,8 @@ int rows_per_chunk(int rows, int vocab) {
 
 /// hidden, unembedding, ids, logProbs, entropy, logSumExp, rows, width, vocab, temperature, logits|null to keep
 void linear_token_log_probs(Call& call) {
-  int rows = call.size(6), width = width_at(call, 7), vocab = call.size(8), chunk = rows_per_chunk(rows, vocab);
+  int rows = call.size(6), width = width_at(call, 7), vocab = call.size(8),
+      chunk = rows_per_chunk(rows, vocab);
   float temperature = temperature_at(call, 9);
   const float *hidden = call.floats(0, area(rows, width)), *unembedding = call.floats(1, area(vocab, width));
   const int32_t* ids = call.ints(2, rows);
@@ -233,13 +245,15 @@ void linear_token_log_probs(Call& call) {
   for (int i = 0; i < rows; i += chunk) {
     int count = std::min(chunk, rows - i);
     float* logits = kept ? kept + area(i, vocab) : scratch;
-    kernels().product({count, vocab, width, hidden + area(i, width), width, false, unembedding, width, true, logits, vocab});
+    const float* h = hidden + area(i, width);
+    kernels().product({count, vocab, width, h, width, false, unembedding, width, true, logits, vocab});
     kernels().tokenLogProbs(logits, ids + i, logProbs + i, sums + i, entropy + i, count, vocab, temperature);
   }
 }
 /// dy, hidden, unembedding, ids, logSumExp, dhidden, dunembedding, rows, width, vocab, temperature, logits|null
 void linear_token_log_probs_grad(Call& call) {
-  int rows = call.size(7), width = width_at(call, 8), vocab = call.size(9), chunk = rows_per_chunk(rows, vocab);
+  int rows = call.size(7), width = width_at(call, 8), vocab = call.size(9),
+      chunk = rows_per_chunk(rows, vocab);
   float temperature = temperature_at(call, 10);
   const float *dy = call.floats(0, rows), *hidden = call.floats(1, area(rows, width));
   const float *unembedding = call.floats(2, area(vocab, width)), *sums = call.floats(4, rows);
@@ -251,10 +265,13 @@ void linear_token_log_probs_grad(Call& call) {
   for (int i = 0; i < rows || i == 0; i += chunk) {
     int count = std::min(chunk, rows - i);
     const float *h = hidden + area(i, width), *logits = kept ? kept + area(i, vocab) : dlogits;
-    if (!kept) kernels().product({count, vocab, width, h, width, false, unembedding, width, true, dlogits, vocab});
+    if (!kept)
+      kernels().product({count, vocab, width, h, width, false, unembedding, width, true, dlogits, vocab});
     kernels().tokenLogProbsGrad(dy + i, logits, ids + i, sums + i, dlogits, count, vocab, temperature);
-    kernels().product({count, width, vocab, dlogits, vocab, false, unembedding, width, false, dhidden + area(i, width), width});
-    kernels().product({vocab, width, count, dlogits, vocab, true, h, width, false, dunembedding, width, i > 0});
+    float* dh = dhidden + area(i, width);
+    kernels().product({count, width, vocab, dlogits, vocab, false, unembedding, width, false, dh, width});
+    kernels().product(
+        {vocab, width, count, dlogits, vocab, true, h, width, false, dunembedding, width, i > 0});
   }
 }
 
@@ -269,12 +286,17 @@ void adamw(Call& call) {
     if (sizes[k] != sizes[0]) call.range_problem("params, grads and moments must agree in size");
   if (decays.size() != count) call.range_problem("one weight decay for every parameter");
   double beta1 = call.number(6), beta2 = call.number(7), step = call.number(9);
-  AdamwSettings s{static_cast<float>(call.number(5)), static_cast<float>(beta1), static_cast<float>(beta2),
-                  static_cast<float>(call.number(8)), static_cast<float>(1 - std::pow(beta1, step)),
-                  static_cast<float>(1 - std::pow(beta2, step)), static_cast<float>(call.number(10))};
+  AdamwSettings s{static_cast<float>(call.number(5)),
+                  static_cast<float>(beta1),
+                  static_cast<float>(beta2),
+                  static_cast<float>(call.number(8)),
+                  static_cast<float>(1 - std::pow(beta1, step)),
+                  static_cast<float>(1 - std::pow(beta2, step)),
+                  static_cast<float>(call.number(10))};
   std::vector<AdamwParam> params;
   for (size_t i = 0; i < count; i++)
-    params.push_back({arrays[0][i], arrays[1][i], arrays[2][i], arrays[3][i], sizes[0][i], static_cast<float>(decays[i])});
+    params.push_back(
+        {arrays[0][i], arrays[1][i], arrays[2][i], arrays[3][i], sizes[0][i], static_cast<float>(decays[i])});
   kernels().adamw(params.data(), static_cast<int>(count), s);
 }
 

@@ -15,8 +15,8 @@ constexpr int64_t kPerTask = 16384;
 
 /// One or two innermost axes of a copy: a run of elements, or a tile that turns columns into rows.
 template <class T>
-void copy_tile(const T* from, T* to, int64_t rows, int64_t columns, int64_t fromRow, int64_t fromColumn, int64_t toRow,
-               int64_t toColumn) {
+void copy_tile(const T* from, T* to, int64_t rows, int64_t columns, int64_t fromRow, int64_t fromColumn,
+               int64_t toRow, int64_t toColumn) {
   if (fromColumn == 1 && toColumn == 1) {
     for (int64_t i = 0; i < rows; i++) std::memcpy(to + i * toRow, from + i * fromRow, columns * sizeof(T));
     return;
@@ -52,8 +52,8 @@ void copy_walk(const T* from, T* to, const Walk& walk) {
         target += rest % walk.dims[d] * walk.b[d];
         rest /= walk.dims[d];
       }
-      copy_tile(from + source + row * fromRow, to + target + row * toRow, std::min(rowsPerTask, rows - row), columns,
-                fromRow, walk.a[rank - 1], toRow, walk.b[rank - 1]);
+      copy_tile(from + source + row * fromRow, to + target + row * toRow, std::min(rowsPerTask, rows - row),
+                columns, fromRow, walk.a[rank - 1], toRow, walk.b[rank - 1]);
     }
   });
 }
@@ -88,8 +88,7 @@ void copy(Call& call) {
   // Every target is written once, so a walk longer than its target is a mistake (and could be endless).
   bool outside = fromLow < 0 || toLow < 0 || fromHigh >= static_cast<int64_t>(fromLength) ||
                  toHigh >= static_cast<int64_t>(toLength);
-  if (outside || total > static_cast<double>(toLength))
-    call.range_problem("the copy leaves its arrays");
+  if (outside || total > static_cast<double>(toLength)) call.range_problem("the copy leaves its arrays");
   if (fromWidth == 4)
     copy_walk(static_cast<uint32_t*>(from) + fromOffset, static_cast<uint32_t*>(to) + toOffset, walk);
   else
@@ -120,49 +119,44 @@ void gather(Call& call) {
 int32_t to_int32(float x) {
   if (x > -2147483648.f && x < 2147483648.f) return static_cast<int32_t>(x);
   if (!std::isfinite(x)) return 0;
-  return static_cast<int32_t>(static_cast<uint32_t>(static_cast<int64_t>(std::fmod(static_cast<double>(x), 4294967296.))));
+  return static_cast<int32_t>(
+      static_cast<uint32_t>(static_cast<int64_t>(std::fmod(static_cast<double>(x), 4294967296.))));
 }
 
-template <class From, class To, class Convert>
-void convert(const From* from, To* to, size_t size, Convert f) {
-  parallel(static_cast<int>((size + kPerTask - 1) / kPerTask), [&](int task, int) {
-    for (size_t i = task * kPerTask; i < std::min(size, static_cast<size_t>((task + 1) * kPerTask)); i++) to[i] = f(from[i]);
+/// from, to, size
+template <class From, class To, class Function>
+void convert(Call& call, Reader<From> reader, Reader<To> writer, Function f) {
+  size_t size = call.size(2);
+  const From* from = (call.*reader)(0, size);
+  To* to = (call.*writer)(1, size);
+  parallel_chunks(size, kPerTask, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; i++) to[i] = f(from[i]);
   });
 }
-
-// from, to, size
-void float_to_int(Call& call) {
-  size_t size = call.size(2);
-  convert(call.floats(0, size), call.ints(1, size), size, to_int32);
-}
+void float_to_int(Call& call) { convert(call, &Call::floats, &Call::ints, to_int32); }
 void int_to_float(Call& call) {
-  size_t size = call.size(2);
-  convert(call.ints(0, size), call.floats(1, size), size, [](int32_t x) { return static_cast<float>(x); });
+  convert(call, &Call::ints, &Call::floats, [](int32_t x) { return static_cast<float>(x); });
 }
 void bool_to_float(Call& call) {
-  size_t size = call.size(2);
-  convert(call.bytes(0, size), call.floats(1, size), size, [](uint8_t x) { return static_cast<float>(x); });
+  convert(call, &Call::bytes, &Call::floats, [](uint8_t x) { return static_cast<float>(x); });
 }
 void bool_to_int(Call& call) {
-  size_t size = call.size(2);
-  convert(call.bytes(0, size), call.ints(1, size), size, [](uint8_t x) { return static_cast<int32_t>(x); });
+  convert(call, &Call::bytes, &Call::ints, [](uint8_t x) { return static_cast<int32_t>(x); });
 }
 void float_to_bool(Call& call) {
-  size_t size = call.size(2);
-  convert(call.floats(0, size), call.bytes(1, size), size, [](float x) -> uint8_t { return x != 0; });
+  convert(call, &Call::floats, &Call::bytes, [](float x) -> uint8_t { return x != 0; });
 }
 void int_to_bool(Call& call) {
-  size_t size = call.size(2);
-  convert(call.ints(0, size), call.bytes(1, size), size, [](int32_t x) -> uint8_t { return x != 0; });
+  convert(call, &Call::ints, &Call::bytes, [](int32_t x) -> uint8_t { return x != 0; });
 }
 void not_bool(Call& call) {
-  size_t size = call.size(2);
-  convert(call.bytes(0, size), call.bytes(1, size), size, [](uint8_t x) -> uint8_t { return !x; });
+  convert(call, &Call::bytes, &Call::bytes, [](uint8_t x) -> uint8_t { return !x; });
 }
 
 /// How far an array lies behind a multiple of a cache line, in bytes.
 void misalignment(Call& call) {
-  napi_create_uint32(call.env, static_cast<uint32_t>(reinterpret_cast<uintptr_t>(call.floats(0, 0)) % 64), &call.result);
+  napi_create_uint32(call.env, static_cast<uint32_t>(reinterpret_cast<uintptr_t>(call.floats(0, 0)) % 64),
+                     &call.result);
 }
 
 }  // namespace

@@ -47,51 +47,37 @@ void unary(Call& call) {  // op, x, y, size, p0, p1
                   static_cast<float>(call.number(4)), static_cast<float>(call.number(5)));
 }
 
-void binary(Call& call) {  // op, a, b, y, dims, stepsA, stepsB
+/// op, a, b, y, dims, stepsA, stepsB
+template <class In, class Out>
+void elementwise(Call& call, int ops, Reader<In> in, Reader<Out> out,
+                 void (*kernel)(int op, const In* a, const In* b, Out* y, const Walk&)) {
   Extents n;
   Walk walk = walk_at(call, 4, n);
-  int op = call.choice(0, binary_op::count);
-  float *a = call.floats(1, n.a), *b = call.floats(2, n.b), *y = call.floats(3, n.out);
-  if (n.out) kernels().binary(op, a, b, y, walk);
+  int op = call.choice(0, ops);
+  const In *a = (call.*in)(1, n.a), *b = (call.*in)(2, n.b);
+  Out* y = (call.*out)(3, n.out);
+  if (n.out) kernel(op, a, b, y, walk);
 }
-
+void binary(Call& call) {
+  elementwise(call, binary_op::count, &Call::floats, &Call::floats, kernels().binary);
+}
 void binary_int(Call& call) {
-  Extents n;
-  Walk walk = walk_at(call, 4, n);
-  int op = call.choice(0, binary_op::count);
-  int32_t *a = call.ints(1, n.a), *b = call.ints(2, n.b), *y = call.ints(3, n.out);
-  if (n.out) kernels().binaryInt(op, a, b, y, walk);
+  elementwise(call, binary_op::count, &Call::ints, &Call::ints, kernels().binaryInt);
 }
-
 void compare(Call& call) {
-  Extents n;
-  Walk walk = walk_at(call, 4, n);
-  int op = call.choice(0, comparison::count);
-  float *a = call.floats(1, n.a), *b = call.floats(2, n.b);
-  uint8_t* y = call.bytes(3, n.out);
-  if (n.out) kernels().compare(op, a, b, y, walk);
+  elementwise(call, comparison::count, &Call::floats, &Call::bytes, kernels().compare);
 }
-
 void compare_int(Call& call) {
-  Extents n;
-  Walk walk = walk_at(call, 4, n);
-  int op = call.choice(0, comparison::count);
-  int32_t *a = call.ints(1, n.a), *b = call.ints(2, n.b);
-  uint8_t* y = call.bytes(3, n.out);
-  if (n.out) kernels().compareInt(op, a, b, y, walk);
+  elementwise(call, comparison::count, &Call::ints, &Call::bytes, kernels().compareInt);
 }
-
 void compare_bool(Call& call) {
-  Extents n;
-  Walk walk = walk_at(call, 4, n);
-  int op = call.choice(0, comparison::count);
-  uint8_t *a = call.bytes(1, n.a), *b = call.bytes(2, n.b), *y = call.bytes(3, n.out);
-  if (n.out) kernels().compareBool(op, a, b, y, walk);
+  elementwise(call, comparison::count, &Call::bytes, &Call::bytes, kernels().compareBool);
 }
 
 void select(Call& call) {  // condition, yes, no, y, size
   size_t size = call.size(4);
-  kernels().select(call.bytes(0, size), call.floats(1, size), call.floats(2, size), call.floats(3, size), size);
+  kernels().select(call.bytes(0, size), call.floats(1, size), call.floats(2, size), call.floats(3, size),
+                   size);
 }
 
 size_t product_of(Call& call, std::initializer_list<size_t> sizes) {
@@ -105,7 +91,8 @@ size_t product_of(Call& call, std::initializer_list<size_t> sizes) {
 
 void reduce(Call& call) {  // kind, x, y, outer, reduced, inner, scale
   size_t outer = call.size(3), reduced = call.size(4), inner = call.size(5);
-  float *x = call.floats(1, product_of(call, {outer, reduced, inner})), *y = call.floats(2, product_of(call, {outer, inner}));
+  float *x = call.floats(1, product_of(call, {outer, reduced, inner})),
+        *y = call.floats(2, product_of(call, {outer, inner}));
   int kind = call.choice(0, 4);
   float scale = static_cast<float>(call.number(6));
   if (outer && inner) kernels().reduce(static_cast<Reduction>(kind), x, y, outer, reduced, inner, scale);
@@ -137,7 +124,8 @@ void multiply(Call& call) {
   p.strideC = p.n;
   auto offsetsA = call.integers(8), offsetsB = call.integers(9);
   if (offsetsA.size() != offsetsB.size()) call.range_problem("as many offsets for a as for b");
-  size_t sizeA = product_of(call, {size_t(p.m), size_t(p.k)}), sizeB = product_of(call, {size_t(p.k), size_t(p.n)});
+  size_t sizeA = product_of(call, {size_t(p.m), size_t(p.k)}),
+         sizeB = product_of(call, {size_t(p.k), size_t(p.n)});
   size_t sizeC = product_of(call, {size_t(p.m), size_t(p.n)}), lengthA = 0, lengthB = 0;
   for (size_t i = 0; i < offsetsA.size(); i++) {
     if (offsetsA[i] < 0 || offsetsB[i] < 0) call.range_problem("offsets must not be negative");

@@ -13,17 +13,21 @@ bool Call::given(size_t i) const {
   return napi_typeof(env, values_[i], &type) == napi_ok && type != napi_undefined && type != napi_null;
 }
 
-void Call::range_problem(const std::string& what) const { throw RangeProblem("Cannot run " + std::string(op) + ": " + what); }
+void Call::range_problem(const std::string& what) const {
+  throw RangeProblem("Cannot run " + std::string(op) + ": " + what);
+}
 
 void Call::type_problem(size_t i, const char* wanted) const {
-  throw TypeProblem("Cannot run " + std::string(op) + ": argument " + std::to_string(i) + " must be " + wanted);
+  throw TypeProblem("Cannot run " + std::string(op) + ": argument " + std::to_string(i) + " must be " +
+                    wanted);
 }
 
 void* Call::typed_array(size_t i, napi_typedarray_type wanted, const char* name, size_t length) const {
   napi_typedarray_type type;
   size_t actual;
   void* data;
-  if (i >= count_ || napi_get_typedarray_info(env, values_[i], &type, &actual, &data, nullptr, nullptr) != napi_ok ||
+  if (i >= count_ ||
+      napi_get_typedarray_info(env, values_[i], &type, &actual, &data, nullptr, nullptr) != napi_ok ||
       !(type == wanted || (wanted == napi_uint8_array && type == napi_uint8_clamped_array)))
     type_problem(i, name);
   if (actual < length)
@@ -45,7 +49,8 @@ uint8_t* Call::bytes(size_t i, size_t length) const {
 void* Call::elements(size_t i, size_t& length, size_t& width) const {
   napi_typedarray_type type;
   void* data;
-  if (i >= count_ || napi_get_typedarray_info(env, values_[i], &type, &length, &data, nullptr, nullptr) != napi_ok)
+  if (i >= count_ ||
+      napi_get_typedarray_info(env, values_[i], &type, &length, &data, nullptr, nullptr) != napi_ok)
     type_problem(i, "a typed array");
   if (type == napi_float32_array || type == napi_int32_array)
     width = 4;
@@ -74,7 +79,8 @@ std::vector<float*> Call::read_float_arrays(size_t i, std::vector<size_t>& lengt
     napi_typedarray_type type;
     void* data;
     napi_valuetype kind;
-    if (napi_get_element(env, values_[i], j, &element) != napi_ok || napi_typeof(env, element, &kind) != napi_ok)
+    if (napi_get_element(env, values_[i], j, &element) != napi_ok ||
+        napi_typeof(env, element, &kind) != napi_ok)
       type_problem(i, "an array of Float32Arrays");
     if (optional && kind == napi_null) {
       arrays[j] = nullptr;
@@ -90,7 +96,8 @@ std::vector<float*> Call::read_float_arrays(size_t i, std::vector<size_t>& lengt
 
 std::vector<double> Call::numbers(size_t i) const {
   uint32_t length;
-  if (i >= count_ || napi_get_array_length(env, values_[i], &length) != napi_ok) type_problem(i, "an array of numbers");
+  if (i >= count_ || napi_get_array_length(env, values_[i], &length) != napi_ok)
+    type_problem(i, "an array of numbers");
   std::vector<double> result(length);
   for (uint32_t j = 0; j < length; j++) {
     napi_value element;
@@ -119,7 +126,8 @@ double Call::number(size_t i) const {
 int Call::size(size_t i) const {
   double x = number(i);
   if (!(x >= 0 && x <= 2147483647.) || x != static_cast<int>(x))
-    range_problem("argument " + std::to_string(i) + " must be a whole number from 0 to 2147483647, got " + std::to_string(x));
+    range_problem("argument " + std::to_string(i) + " must be a whole number from 0 to 2147483647, got " +
+                  std::to_string(x));
   return static_cast<int>(x);
 }
 

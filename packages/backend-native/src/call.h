@@ -67,6 +67,10 @@ class Call {
   void* typed_array(size_t i, napi_typedarray_type wanted, const char* name, size_t length) const;
 };
 
+/// `Call::floats`, `Call::ints` or `Call::bytes`.
+template <class T>
+using Reader = T* (Call::*)(size_t argument, size_t length) const;
+
 /// The kernels of the chosen instruction set.
 const Kernels& kernels();
 

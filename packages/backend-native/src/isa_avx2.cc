@@ -1,3 +1,3 @@
 #include "kernels.inc"
 
-RLHF_KERNEL_TABLE(kAvx2Kernels, "avx2")
+constexpr rlhf::Kernels rlhf::kAvx2Kernels = kernel_table("avx2");

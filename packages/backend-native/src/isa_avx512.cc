@@ -1,3 +1,3 @@
 #include "kernels.inc"
 
-RLHF_KERNEL_TABLE(kAvx512Kernels, "avx512")
+constexpr rlhf::Kernels rlhf::kAvx512Kernels = kernel_table("avx512");

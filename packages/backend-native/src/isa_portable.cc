@@ -1,3 +1,3 @@
 #include "kernels.inc"
 
-RLHF_KERNEL_TABLE(kPortableKernels, "portable")
+constexpr rlhf::Kernels rlhf::kPortableKernels = kernel_table("portable");

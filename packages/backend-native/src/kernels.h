@@ -71,7 +71,8 @@ struct Kernels {
   const char* name;
 
   void (*product)(const Product&);
-  void (*productBatch)(const Product& first, int count, const int64_t* offsetsA, const int64_t* offsetsB, int64_t stepC);
+  void (*productBatch)(const Product& first, int count, const int64_t* offsetsA, const int64_t* offsetsB,
+                       int64_t stepC);
   size_t (*packedSize)(int k, int n);
   void (*packWeight)(const float* b, int k, int n, bool transposed, float* packed);
   void (*activationGrad)(int activation, const float* dy, const float* pre, float* dpre, size_t size);
@@ -84,39 +85,41 @@ struct Kernels {
   void (*compareInt)(int op, const int32_t* a, const int32_t* b, uint8_t* y, const Walk&);
   void (*compareBool)(int op, const uint8_t* a, const uint8_t* b, uint8_t* y, const Walk&);
   void (*select)(const uint8_t* condition, const float* yes, const float* no, float* y, size_t size);
-  void (*reduce)(Reduction, const float* x, float* y, size_t outer, size_t reduced, size_t inner, float scale);
+  void (*reduce)(Reduction, const float* x, float* y, size_t outer, size_t reduced, size_t inner,
+                 float scale);
   void (*cumulate)(const float* x, float* y, size_t rows, size_t columns, bool exclusive, bool reverse);
   void (*softmax)(const float* x, float* y, size_t rows, size_t columns, bool log);
 
-  void (*layerNorm)(const float* x, const float* gain, const float* bias, float* y, float* stats, int rows, int width,
-                    float epsilon);
-  void (*layerNormGrad)(const float* dy, const float* x, const float* gain, const float* stats, float* dx, float* dgain,
-                        float* dbias, int rows, int width);
-  void (*rmsNorm)(const float* x, const float* gain, float* y, float* stats, int rows, int width, float epsilon);
-  void (*rmsNormGrad)(const float* dy, const float* x, const float* gain, const float* stats, float* dx, float* dgain,
-                      int rows, int width);
+  void (*layerNorm)(const float* x, const float* gain, const float* bias, float* y, float* stats, int rows,
+                    int width, float epsilon);
+  void (*layerNormGrad)(const float* dy, const float* x, const float* gain, const float* stats, float* dx,
+                        float* dgain, float* dbias, int rows, int width);
+  void (*rmsNorm)(const float* x, const float* gain, float* y, float* stats, int rows, int width,
+                  float epsilon);
+  void (*rmsNormGrad)(const float* dy, const float* x, const float* gain, const float* stats, float* dx,
+                      float* dgain, int rows, int width);
 
   void (*attention)(const AttentionShape&, const float* qkv, float* y, float* logSumExp);
   void (*attentionGrad)(const AttentionShape&, const float* dy, const float* qkv, const float* y,
                         const float* logSumExp, float* dqkv);
-  void (*rope)(const float* qkv, const int32_t* positions, float* y, int rows, int heads, int kvHeads, int headDim,
-               float theta, bool inverse);
+  void (*rope)(const float* qkv, const int32_t* positions, float* y, int rows, int heads, int kvHeads,
+               int headDim, float theta, bool inverse);
   void (*swiglu)(const float* x, float* y, int rows, int width);
   void (*swigluGrad)(const float* dy, const float* x, float* dx, int rows, int width);
 
   void (*embed)(const float* weight, const int32_t* ids, float* y, int rows, int width);
   void (*scatterAdd)(const float* dy, const int32_t* ids, float* dweight, int rows, int vocab, int width);
 
-  void (*tokenLogProbs)(const float* logits, const int32_t* ids, float* logProbs, float* logSumExp, float* entropy,
-                        int rows, int vocab, float temperature);
+  void (*tokenLogProbs)(const float* logits, const int32_t* ids, float* logProbs, float* logSumExp,
+                        float* entropy, int rows, int vocab, float temperature);
   void (*tokenLogProbsGrad)(const float* dy, const float* logits, const int32_t* ids, const float* logSumExp,
                             float* dlogits, int rows, int vocab, float temperature);
 
   void (*adamw)(const AdamwParam* params, int count, const AdamwSettings&);
   double (*sumOfSquares)(const float* const* tensors, const size_t* sizes, int count);
 
-  void (*sample)(const float* logits, const float* uniforms, int32_t* ids, float* logProbs, int rows, int vocab,
-                 const SampleSettings&);
+  void (*sample)(const float* logits, const float* uniforms, int32_t* ids, float* logProbs, int rows,
+                 int vocab, const SampleSettings&);
   void (*cachedAttention)(const struct DecodeLayer&);
 };
 

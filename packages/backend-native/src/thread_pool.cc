@@ -37,7 +37,7 @@ struct Pool {
   void* context = nullptr;
   std::mutex mutex;
   std::condition_variable wake;
-  int threads = 1;
+  std::atomic<int> threads{1};  // a worker may look while it changes
   int workers = 0;
 };
 
@@ -122,7 +122,9 @@ char* reserve(Slot slot, size_t bytes) {
 
 }  // namespace
 
-void set_thread_count(int count) { pool().threads = count < 1 ? 1 : count > kMaxThreads ? kMaxThreads : count; }
+void set_thread_count(int count) {
+  pool().threads = count < 1 ? 1 : count > kMaxThreads ? kMaxThreads : count;
+}
 
 int thread_count() { return pool().threads; }
 
@@ -155,7 +157,9 @@ void run_tasks(int count, Task task, void* context) {
   uint64_t generation = (generation_of(p) + 1) & 0xFFFFFF;
   p.state.store(generation << (2 * kTaskBits) | static_cast<uint64_t>(count) << kTaskBits);
   if (p.sleepers.load() > 0) {
-    { std::lock_guard<std::mutex> lock(p.mutex); }
+    {
+      std::lock_guard<std::mutex> lock(p.mutex);
+    }
     p.wake.notify_all();
   }
   run_share(p, generation);

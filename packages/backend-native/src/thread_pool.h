@@ -34,7 +34,22 @@ inline void parallel_chunks(size_t size, size_t chunk, Body&& body) {
 }
 
 /// What a piece of scratch memory is for. Pieces that live at the same time need different slots.
-enum class Slot { packedA, packedB, panelB, scores, scoreGrads, keys, values, smallA, smallB, partials, logits, hidden, decode, count };
+enum class Slot {
+  packedA,
+  packedB,
+  panelB,
+  scores,
+  scoreGrads,
+  keys,
+  values,
+  smallA,
+  smallB,
+  partials,
+  logits,
+  hidden,
+  decode,
+  count
+};
 
 /// Memory of one slot, a piece per thread; it is kept for later calls and never shrinks below the largest use.
 struct Scratch {

@@ -64,7 +64,18 @@ export const bools = (source: RandomSource, shape: number[]): Raw => ({
   dtype: "bool",
 });
 
-export const tensorOf = ({ values, shape, dtype }: Raw): tf.Tensor => tf.tensor(values.slice(), shape, dtype);
+/**
+ * The tensor lies in the middle of a longer array, off every alignment, with numbers around it that would show in any
+ * result they got into.
+ */
+const tensorOf = ({ values, shape, dtype }: Raw): tf.Tensor => {
+  const before = 3;
+  const wide = new (values.constructor as Float32ArrayConstructor)(values.length + 2 * before);
+  wide.fill(dtype === "float32" ? Number.NaN : 2 ** 30);
+  const view = wide.subarray(before, before + values.length);
+  view.set(values);
+  return tf.tensor(view, shape, dtype);
+};
 
 export interface Output {
   readonly shape: number[];
@@ -91,6 +102,32 @@ export const runOn = async (
   return results;
 };
 
+/** The place of the instruction set under test; −1 is the best one here. */
+let instructionSet = -1;
+
+/** Runs an operation on the native backend with two threads and with one, which must give the same bits. */
+export const runNative = async (
+  inputs: ReadonlyArray<Raw>,
+  operation: (tensors: tf.Tensor[]) => tf.Tensor | tf.Tensor[],
+): Promise<Output[]> => {
+  const { addon, threads } = loadAddon();
+  const withThreads = async (count: number) => {
+    addon.configure(instructionSet, count);
+    return runOn("native", inputs, operation);
+  };
+  try {
+    const [two, one] = [await withThreads(2), await withThreads(1)];
+    for (const [i, { values }] of two.entries()) {
+      if (!bytesOf(values).equals(bytesOf(one[i]!.values))) throw new Error("2 threads and 1 thread differ");
+    }
+    return two;
+  } finally {
+    addon.configure(instructionSet, threads);
+  }
+};
+const bytesOf = ({ buffer, byteOffset, byteLength }: Output["values"]) =>
+  Buffer.from(buffer, byteOffset, byteLength);
+
 /** Asserts equality up to `tolerance` relative to the largest expected number; NaN and infinities must match. */
 export const expectClose = (actual: Output, expected: Output, tolerance: number): void => {
   expect(actual.shape).toEqual(expected.shape);
@@ -108,23 +145,24 @@ export const expectClose = (actual: Output, expected: Output, tolerance: number)
 /** Runs a suite with every instruction set that this processor has. */
 export const describeInstructionSets = (suite: () => void): void => {
   const { addon, threads, isa: own } = loadAddon();
+  const supports = (index: number) => {
+    try {
+      addon.configure(index, threads);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const use = (index: number) => {
+    instructionSet = index;
+    addon.configure(index, threads);
+  };
   for (const [index, name] of addon.instructionSets.entries()) {
-    const supported = (() => {
-      try {
-        return addon.configure(index, threads) === name;
-      } catch {
-        return false;
-      }
-    })();
-    describe.skipIf(!supported)(name, () => {
-      beforeAll(() => {
-        addon.configure(index, threads);
-      });
-      afterAll(() => {
-        addon.configure(addon.instructionSets.indexOf(own), threads);
-      });
+    describe.skipIf(!supports(index))(name, () => {
+      beforeAll(() => use(index));
+      afterAll(() => use(addon.instructionSets.indexOf(own)));
       suite();
     });
   }
-  addon.configure(addon.instructionSets.indexOf(own), threads);
+  use(addon.instructionSets.indexOf(own));
 };
