@@ -10,7 +10,7 @@ const layers: ReadonlyArray<ReadonlyArray<string>> = [
   ["tensor", "tokenizer", "data"],
   ["transformer", "optim", "kl"],
   ["pretrain", "sft", "reward", "bandit-env"],
-  ["policy-gradient", "ppo", "dpo", "labeler", "eval"],
+  ["policy-gradient", "ppo", "dpo", "labeler", "eval", "doctor"],
 ];
 /** Loaded by name at run time, or types and kernels only: outside the layers. */
 const outside = ["backend-native"];
