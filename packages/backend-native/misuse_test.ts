@@ -184,6 +184,7 @@ const arbitrary = (source: RandomSource): unknown => {
         ),
         Array.from({ length: source.integer(3) }, () => source.floats(length)),
         [source.floats(3), null],
+        new Array(2 ** 32 - 1),
       ]);
     default:
       return source.pick<unknown>([

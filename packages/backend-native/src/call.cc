@@ -68,10 +68,18 @@ std::vector<float*> Call::optional_float_arrays(size_t i, std::vector<size_t>& l
   return read_float_arrays(i, lengths, true);
 }
 
-std::vector<float*> Call::read_float_arrays(size_t i, std::vector<size_t>& lengths, bool optional) const {
+uint32_t Call::array_length(size_t i, const char* wanted) const {
+  constexpr uint32_t kMost = 1 << 20;  // an array with holes can be as long as it likes
   uint32_t length;
-  if (i >= count_ || napi_get_array_length(env, values_[i], &length) != napi_ok)
-    type_problem(i, "an array of Float32Arrays");
+  if (i >= count_ || napi_get_array_length(env, values_[i], &length) != napi_ok) type_problem(i, wanted);
+  if (length > kMost)
+    range_problem("argument " + std::to_string(i) + " has " + std::to_string(length) + " elements");
+  return length;
+}
+
+std::vector<float*> Call::read_float_arrays(size_t i, std::vector<size_t>& lengths, bool optional) const {
+  const char* wanted = "an array of Float32Arrays";
+  uint32_t length = array_length(i, wanted);
   std::vector<float*> arrays(length);
   lengths.resize(length);
   for (uint32_t j = 0; j < length; j++) {
@@ -81,29 +89,28 @@ std::vector<float*> Call::read_float_arrays(size_t i, std::vector<size_t>& lengt
     napi_valuetype kind;
     if (napi_get_element(env, values_[i], j, &element) != napi_ok ||
         napi_typeof(env, element, &kind) != napi_ok)
-      type_problem(i, "an array of Float32Arrays");
+      type_problem(i, wanted);
     if (optional && kind == napi_null) {
       arrays[j] = nullptr;
       continue;
     }
     if (napi_get_typedarray_info(env, element, &type, &lengths[j], &data, nullptr, nullptr) != napi_ok ||
         type != napi_float32_array)
-      type_problem(i, "an array of Float32Arrays");
+      type_problem(i, wanted);
     arrays[j] = static_cast<float*>(data);
   }
   return arrays;
 }
 
 std::vector<double> Call::numbers(size_t i) const {
-  uint32_t length;
-  if (i >= count_ || napi_get_array_length(env, values_[i], &length) != napi_ok)
-    type_problem(i, "an array of numbers");
+  const char* wanted = "an array of numbers";
+  uint32_t length = array_length(i, wanted);
   std::vector<double> result(length);
   for (uint32_t j = 0; j < length; j++) {
     napi_value element;
     if (napi_get_element(env, values_[i], j, &element) != napi_ok ||
         napi_get_value_double(env, element, &result[j]) != napi_ok)
-      type_problem(i, "an array of numbers");
+      type_problem(i, wanted);
   }
   return result;
 }

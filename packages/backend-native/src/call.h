@@ -63,6 +63,7 @@ class Call {
  private:
   napi_value values_[kMaxArguments];
   size_t count_ = kMaxArguments;
+  uint32_t array_length(size_t i, const char* wanted) const;
   std::vector<float*> read_float_arrays(size_t i, std::vector<size_t>& lengths, bool optional) const;
   void* typed_array(size_t i, napi_typedarray_type wanted, const char* name, size_t length) const;
 };

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <mutex>
 #include <new>
+#include <system_error>
 #include <thread>
 
 namespace rlhf {
@@ -96,8 +97,13 @@ void work(Pool& p, int thread) {
 
 void start_workers(Pool& p) {
   while (p.workers < p.threads - 1) {
-    int thread = ++p.workers;
-    std::thread([&p, thread] { work(p, thread); }).detach();
+    try {
+      std::thread([&p, thread = p.workers + 1] { work(p, thread); }).detach();
+    } catch (const std::system_error&) {
+      p.threads = p.workers + 1;  // the system gives no more: these do all the work
+      return;
+    }
+    p.workers++;
   }
 }
 
