@@ -45,6 +45,8 @@ interface Manifest {
   readonly score?: number;
   readonly values: unknown;
   readonly arrays: ReadonlyArray<{ readonly name: string; readonly bytes: number; readonly sha256: string }>;
+  /** The newest snapshot of every stage at that time, by sequence: without them this one is no state of the run. */
+  readonly heads: Readonly<Record<string, number>>;
   /** Bytes of the run's logs when it was taken: what comes later will be written again. */
   readonly logs: Readonly<Record<string, number>>;
 }
@@ -52,6 +54,12 @@ interface Manifest {
 interface Stored {
   readonly path: string;
   readonly manifest: Manifest;
+}
+
+/** What may be a snapshot: its manifest may be broken. */
+interface Found {
+  readonly path: string;
+  readonly manifest: Manifest | undefined;
 }
 
 const [arraysName, manifestName] = ["arrays.bin", "manifest.json"];
@@ -69,7 +77,7 @@ const off: CheckpointsService = {
  * have. Without {@link layerCheckpoints} none are taken.
  *
  * A snapshot is written under another name, synced and renamed. What it holds carries checksums: one that is torn or
- * corrupt is found when the run is opened again, said, and left out together with all that came later.
+ * corrupt is found when the run is opened again, and said; the run goes on from the newest before it that is whole.
  */
 export const Checkpoints = Context.Reference<CheckpointsService>("@rlhf/core/Checkpoints", {
   defaultValue: () => off,
@@ -88,12 +96,9 @@ const openCheckpoints = Effect.fnUntraced(function* ({ everySeconds = 60, keep =
   const folder = yield* RunFolder;
   const progress = yield* Progress;
   const root = folder.file("state");
-  const kept = yield* dropCorrupt(yield* findManifests(root), (path, problem) =>
-    progress.publish({
-      _tag: "Note",
-      stage: "checkpoints",
-      message: `The checkpoint ${path} ${problem}: it is left out, with all that came later`,
-    }),
+  const tell = (message: string) => progress.publish({ _tag: "Note", stage: "checkpoints", message });
+  const kept = yield* newestIntact(yield* findManifests(root), (path, problem) =>
+    tell(`The checkpoint ${path} ${problem}: the run goes on from the one before`),
   );
   yield* cutLogs(kept.at(-1)?.manifest.logs);
   let all = kept;
@@ -125,6 +130,7 @@ const openCheckpoints = Effect.fnUntraced(function* ({ everySeconds = 60, keep =
           parts.map(async ([name, bytes]) => ({ name, bytes: bytes.length, sha256: await sha256(bytes) })),
         ),
       ),
+      heads: { ...headsOf(all), [stage]: sequence },
       logs: yield* syncLogs,
     };
     const content = JSON.stringify(manifest);
@@ -163,6 +169,7 @@ const openCheckpoints = Effect.fnUntraced(function* ({ everySeconds = 60, keep =
       save(prefix + stage, snapshot, score).pipe(
         Effect.provideService(FileSystem.FileSystem, files),
         Effect.mapError((error) => failed(root, error, all.at(-1))),
+        Effect.tapError(({ message }) => tell(message)), // nobody hears of it otherwise when a run is being stopped
         Effect.uninterruptible,
       ),
     isDue: () => performance.now() - savedAt >= 1000 * everySeconds,
@@ -196,7 +203,7 @@ const findManifests = Effect.fnUntraced(function* (root: string) {
   const files = yield* FileSystem.FileSystem;
   const paths = yield* Path.Path;
   if (!(yield* files.exists(root))) return [];
-  const found: Array<{ readonly path: string; readonly manifest: Manifest | undefined }> = [];
+  const found: Array<Found> = [];
   for (const stage of yield* files.readDirectory(root)) {
     for (const name of yield* files.readDirectory(paths.join(root, stage))) {
       const path = paths.join(root, stage, name);
@@ -218,31 +225,35 @@ const readManifest = Effect.fnUntraced(function* (path: string) {
   return actual === checksum ? (JSON.parse(content) as Manifest) : undefined;
 });
 
-/**
- * The snapshots up to the first that cannot be trusted. Only the newest of each stage will be read, so only these are
- * checked to the last byte.
- */
-const dropCorrupt = Effect.fnUntraced(function* (
-  found: ReadonlyArray<{ readonly path: string; readonly manifest: Manifest | undefined }>,
+/** The snapshots up to the newest that is whole, with the newest of every stage at its time; later ones are removed. */
+const newestIntact = Effect.fnUntraced(function* (
+  found: ReadonlyArray<Found>,
   tell: (path: string, problem: string) => Effect.Effect<void>,
-): Effect.fn.Return<Array<Stored>, PlatformError.PlatformError, FileSystem.FileSystem | Path.Path> {
+) {
   const files = yield* FileSystem.FileSystem;
-  const newest = new Map(found.map(({ manifest }, i) => [manifest?.stage, i]));
-  for (let i = 0; i < found.length; i++) {
-    const { path, manifest } = found[i]!;
-    const isNewest = newest.get(manifest?.stage) === i;
-    const problem =
-      manifest === undefined
-        ? "has a broken manifest"
-        : isNewest
-          ? yield* problemOf({ path, manifest })
-          : undefined;
-    if (problem === undefined) continue;
-    yield* tell(path, problem);
-    for (const later of found.slice(i)) yield* files.remove(later.path, { recursive: true, force: true });
-    return yield* dropCorrupt(found.slice(0, i), tell);
+  const left = [...found];
+  for (let newest = left.at(-1); newest !== undefined; newest = left.at(-1)) {
+    const problem = yield* problemWith(newest, left);
+    if (problem === undefined) break;
+    yield* tell(newest.path, problem);
+    yield* files.remove(newest.path, { recursive: true, force: true });
+    left.pop();
   }
-  return found.map(({ path, manifest }) => ({ path, manifest: manifest! }));
+  return left.flatMap(({ path, manifest }): ReadonlyArray<Stored> => {
+    return manifest === undefined ? [] : [{ path, manifest }];
+  });
+});
+
+const problemWith = Effect.fnUntraced(function* ({ manifest }: Found, all: ReadonlyArray<Found>) {
+  if (manifest === undefined) return "has a broken manifest";
+  for (const [stage, sequence] of Object.entries(manifest.heads)) {
+    const head = all.find((other) => other.manifest?.sequence === sequence);
+    const problem =
+      head?.manifest === undefined ? "is missing" : yield* problemOf({ ...head, manifest: head.manifest });
+    if (problem === undefined) continue;
+    return sequence === manifest.sequence ? problem : `builds on one of ${stage} that ${problem}`;
+  }
+  return undefined;
 });
 
 const problemOf = Effect.fnUntraced(function* ({ path, manifest }: Stored) {
@@ -294,6 +305,10 @@ const syncFolder = (path: string) =>
 async function sha256(bytes: Uint8Array): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function headsOf(all: ReadonlyArray<Stored>): Record<string, number> {
+  return Object.fromEntries(all.map(({ manifest }) => [manifest.stage, manifest.sequence]));
 }
 
 function slug(stage: string): string {

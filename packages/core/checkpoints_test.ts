@@ -113,6 +113,17 @@ describe("checkpoints", () => {
     expect((await metrics()).length).toBe(1);
   });
 
+  it.each([
+    ["a folder", "state/a/000000002"],
+    ["a manifest", "state/a/000000002/manifest.json"],
+  ])("drop what came after one that has lost %s", async (_, name) => {
+    await open(Effect.all([save("a", 1), save("a", 2), save("b", 1)]));
+    await rm(join(folder, name), { recursive: true });
+    expect(await open(Effect.all([load("a"), load("b")]))).toMatchObject([{ step: 1 }, undefined]);
+    expect(notes[notes.length > 1 ? 1 : 0]).toContain("builds on one of a that is missing");
+    expect((await metrics()).length).toBe(1);
+  });
+
   it("that were being written when the process died are none", async () => {
     await open(save("a", 1));
     const [whole, partial] = ["000000001", "000000002.partial"].map((name) => join(folder, "state/a", name));

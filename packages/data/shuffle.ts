@@ -1,6 +1,7 @@
 import { type FileHandle, mkdtemp, open, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { InvalidInput } from "@rlhf/core/errors";
 import { fold, integers, type Key, permutation } from "@rlhf/core/random";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
@@ -22,34 +23,41 @@ const writeBytes = 1 << 18;
  * shuffled one after the other, so memory holds one pile. The order depends on the key and the order given alone.
  *
  * The records are read to their end before the first comes out: data that is refused at its end is refused before
- * anything starts. They go through JSON on their way.
+ * anything starts. They go through JSON on their way. Fails with `InvalidInput` when the disk is full.
  */
 export const shuffle = <A, E, R>(
   batches: Stream.Stream<ReadonlyArray<A>, E, R>,
   options: ShuffleOptions,
-): Stream.Stream<ReadonlyArray<A>, E, R> =>
+): Stream.Stream<ReadonlyArray<A>, E | InvalidInput, R> =>
   Stream.unwrap(
     Effect.gen(function* () {
       const { key, folder = tmpdir(), piles: count = 64 } = options;
+      const onDisk = <T>(work: () => Promise<T>) =>
+        Effect.tryPromise({ try: work, catch: (error) => diskProblem(folder, error) });
       const piles = yield* Effect.acquireRelease(
-        Effect.promise(() => Piles.open(folder, count)),
+        onDisk(() => Piles.open(folder, count)),
         (opened) => Effect.promise(() => opened.remove()),
       );
       const draw = drawer(fold(key, "piles"), count);
       yield* Stream.runForEach(batches, (batch) =>
-        Effect.promise(async () => {
+        onDisk(async () => {
           for (const record of batch) {
             const written = piles.add(draw(), JSON.stringify(record));
             if (written !== undefined) await written;
           }
         }),
       );
-      yield* Effect.promise(() => piles.flush());
-      return Stream.fromAsyncIterable(shuffledPiles<A>(piles, key, count), (error) => error as E).pipe(
-        Stream.orDie,
+      yield* onDisk(() => piles.flush());
+      return Stream.fromAsyncIterable(shuffledPiles<A>(piles, key, count), (error) =>
+        diskProblem(folder, error),
       );
     }),
   );
+
+function diskProblem(where: string, error: unknown): InvalidInput {
+  const problem = `cannot shuffle there: ${(error as Error).message}`;
+  return new InvalidInput({ problems: [{ where, problem, remedy: "free space, or name another folder" }] });
+}
 
 /** Batches of exactly `size` records, whatever the batches they come in; the last may be smaller. */
 export const rebatch = <A, E, R>(

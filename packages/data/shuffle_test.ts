@@ -52,3 +52,10 @@ it("gives nothing when the data is refused at its end", async () => {
   expect(seen).toBe(0);
   expect(await readdir(folder)).toEqual([]);
 });
+
+it("names a folder that cannot be written to", async () => {
+  const run = Stream.runDrain(shuffle(batches, { key: key(1), folder: join(folder, "absent") }));
+  expect((await Effect.runPromise(Effect.flip(run))).message).toContain(
+    "absent: cannot shuffle there: ENOENT",
+  );
+});
