@@ -19,6 +19,8 @@ export interface Snapshot {
 }
 
 export interface CheckpointsService {
+  /** False where no snapshots are taken: then none need to be made. */
+  readonly isKeeping: boolean;
   /** The newest snapshot of a stage that this run, or the run that it goes on from, has taken. */
   readonly load: (stage: string) => Effect.Effect<Snapshot | undefined, CheckpointFailed>;
   /** Takes a snapshot; the highest `score` of a stage is kept beside the newest. */
@@ -66,6 +68,7 @@ const [arraysName, manifestName] = ["arrays.bin", "manifest.json"];
 const logNames = ["metrics.jsonl", "samples.jsonl"];
 
 const off: CheckpointsService = {
+  isKeeping: false,
   load: () => Effect.undefined,
   save: () => Effect.void,
   isDue: () => false,
@@ -164,6 +167,7 @@ const openCheckpoints = Effect.fnUntraced(function* ({ everySeconds = 60, keep =
   });
 
   const service = (prefix: string): CheckpointsService => ({
+    isKeeping: true,
     load: (stage) => Effect.mapError(load(prefix + stage), (error) => failed(root, error)),
     save: (stage, snapshot, score) =>
       save(prefix + stage, snapshot, score).pipe(

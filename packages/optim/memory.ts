@@ -41,8 +41,8 @@ export const keepMemory = Effect.fn("optim.keepMemory")(function* (
   stage: string,
   memory: Memory | undefined,
 ) {
-  if (memory === undefined) return forgetful;
   const checkpoints = yield* Checkpoints;
+  if (memory === undefined || !checkpoints.isKeeping) return forgetful;
   const stored = yield* checkpoints.load(stage);
   if (stored !== undefined) yield* restore(stage, stored.arrays, stored.values as StoredValues, memory);
   const save: Kept["save"] = (step, metrics) =>
