@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect";
 import * as FileSystem from "effect/FileSystem";
 import * as Path from "effect/Path";
 import { toByteCharacters } from "./_byte_alphabet.ts";
+import { gpt2Json } from "./_byte_level_json.ts";
 import { checkTokenizerJson } from "./_check_tokenizer_json.ts";
 import { specialIds, specialRoles } from "./_special_ids.ts";
 import { forEachWord } from "./_words.ts";
@@ -26,30 +27,33 @@ export function tokenizerFromJson(json: unknown, options: LoadOptions = {}): Tok
 }
 
 /**
- * A tokenizer from a `tokenizer.json`, or from the folder of a checkpoint that holds one. A `tokenizer_config.json`
- * beside it says which tokens play the roles, unless `specialTokens` does.
+ * A tokenizer from a `tokenizer.json`, or from the folder of a checkpoint that holds one, or GPT-2's `vocab.json` and
+ * `merges.txt`. A `tokenizer_config.json` beside it says which tokens play the roles, unless `specialTokens` does.
  */
 export const loadTokenizer = Effect.fn("loadTokenizer")(function* (path: string, options: LoadOptions = {}) {
   const files = yield* FileSystem.FileSystem;
   const paths = yield* Path.Path;
   const file = path.endsWith(".json") ? path : paths.join(path, "tokenizer.json");
-  const readJson = (name: string) =>
-    Effect.flatMap(
-      Effect.mapError(files.readFileString(name), (error) =>
-        invalid(name, `cannot be read (${error.reason._tag})`, "check the path and its permissions"),
-      ),
-      (text) =>
-        Effect.try({
-          try: (): unknown => JSON.parse(text),
-          catch: (error) =>
-            invalid(name, `is not JSON: ${(error as Error).message}`, "copy the file again from its source"),
-        }),
+  const readText = (name: string) =>
+    Effect.mapError(files.readFileString(name), (error) =>
+      invalid(name, `cannot be read (${error.reason._tag})`, "check the path and its permissions"),
     );
-  const json = yield* readJson(file);
-  const configFile = paths.join(paths.dirname(file), "tokenizer_config.json");
-  const config = (yield* Effect.orElseSucceed(files.exists(configFile), () => false))
-    ? yield* readJson(configFile)
-    : {};
+  const readJson = (name: string) =>
+    Effect.flatMap(readText(name), (text) =>
+      Effect.try({
+        try: (): unknown => JSON.parse(text),
+        catch: (error) =>
+          invalid(name, `is not JSON: ${(error as Error).message}`, "copy the file again from its source"),
+      }),
+    );
+  const beside = (name: string) => paths.join(paths.dirname(file), name);
+  const exists = (name: string) => Effect.orElseSucceed(files.exists(name), () => false);
+  const older = !(yield* exists(file)) && (yield* exists(beside("vocab.json")));
+  const json = older
+    ? gpt2Json(yield* readJson(beside("vocab.json")), yield* readText(beside("merges.txt")))
+    : yield* readJson(file);
+  const configFile = beside("tokenizer_config.json");
+  const config = (yield* exists(configFile)) ? yield* readJson(configFile) : {};
   try {
     return build(json, { ...configuredTokens(config), ...options.specialTokens }, file);
   } catch (error) {

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
@@ -164,6 +164,48 @@ describe("refuses, naming every problem", () => {
   });
 });
 
+it("answers every damaged file with a tokenizer or InvalidInput", () => {
+  const whole = JSON.stringify(addSpecialTokens(json, ["<|mask|>"]));
+  const marks = ['"', "{", "}", "[", "]", ":", ",", "0", "-1", "1e99", "null", "true", "a", "\\u0000"];
+  for (let i = 0; i < 400; i++) {
+    const draws = integers(fold(key(12), i), 12, 2 ** 30);
+    let text = whole;
+    for (let j = 0; j < 2 * (1 + (i % 5)); j += 2) {
+      const at = draws[j]! % text.length;
+      text = text.slice(0, at) + marks[draws[j + 1]! % marks.length]! + text.slice(at + (i % 3));
+    }
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      continue; // loadTokenizer names the file that is not JSON
+    }
+    try {
+      tokenizerFromJson(value).encode("the cat");
+    } catch (error) {
+      expect(error, text.slice(0, 300)).toBeInstanceOf(InvalidInput);
+    }
+  }
+  for (const part of ["version", "added_tokens", "normalizer", "pre_tokenizer", "decoder", "model"]) {
+    for (const odd of [
+      undefined,
+      null,
+      3,
+      "x",
+      [],
+      {},
+      { type: "Odd" },
+      { type: "BPE", vocab: { a: 0 }, merges: [] },
+    ]) {
+      try {
+        tokenizerFromJson({ ...json, [part]: odd }).encode("the cat");
+      } catch (error) {
+        expect(error, `${part}: ${JSON.stringify(odd)}`).toBeInstanceOf(InvalidInput);
+      }
+    }
+  }
+});
+
 describe("loadTokenizer", () => {
   let folder = "";
   beforeAll(async () => {
@@ -185,6 +227,19 @@ describe("loadTokenizer", () => {
     await write("tokenizer_config.json", { eos_token: "<|endoftext|>", pad_token: "<|endoftext|>" });
     await expect(load(folder)).rejects.toThrow(/tokenizer\.json: the pad token is the eos token/);
     expect((await load(folder, { specialTokens: { pad: "<|pad|>" } })).specials).toEqual({ eos: 0, pad: 1 });
+  });
+
+  it("reads GPT-2's vocab.json and merges.txt", async () => {
+    const older = join(folder, "older");
+    await mkdir(older);
+    const lines = json.model.merges.map((merge) => (merge as ReadonlyArray<string>).join(" "));
+    await writeFile(join(older, "vocab.json"), JSON.stringify(json.model.vocab));
+    await writeFile(join(older, "merges.txt"), ["#version: 0.2", ...lines, ""].join("\n"));
+    const loaded = await load(older);
+    expect(loaded.specials).toEqual({ eos: 0, pad: 1 });
+    for (const text of texts) expect(loaded.encode(text)).toEqual(tokenizer.encode(text));
+    await rm(join(older, "merges.txt"));
+    await expect(load(older)).rejects.toThrow(/merges\.txt: cannot be read/);
   });
 
   it("names a file that is missing or broken", async () => {

@@ -1,4 +1,6 @@
+export * from "./chat_template.ts";
 export * from "./load.ts";
+export * from "./offsets.ts";
 export * from "./special_tokens.ts";
 export * from "./stream_decoder.ts";
 export * from "./tokenizer.ts";

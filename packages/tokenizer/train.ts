@@ -1,4 +1,5 @@
 import { byteCharacters, toByteCharacters } from "./_byte_alphabet.ts";
+import { byteLevelJson } from "./_byte_level_json.ts";
 import { MergeQueue } from "./_merge_queue.ts";
 import { padRemedy, specialRoles } from "./_special_ids.ts";
 import { forEachWord } from "./_words.ts";
@@ -85,7 +86,8 @@ export function trainBpe(texts: Iterable<string>, options: TrainBpeOptions): Tok
   const merges = merged.map(
     (pair) => [tokens[Math.floor(pair / vocabSize)]!, tokens[pair % vocabSize]!] as const,
   );
-  return byteLevelJson(specials, Object.fromEntries(idOf), merges);
+  const added = specials.map((token, id) => specialToken(id, token));
+  return byteLevelJson(added, Object.fromEntries(idOf), merges);
 }
 
 interface Word {
@@ -147,33 +149,4 @@ function assertTrainable(vocabSize: number, specials: ReadonlyArray<string>, rol
       `Cannot train a tokenizer: special tokens must differ from one another and not be empty, got ${JSON.stringify(roles)}`,
     );
   }
-}
-
-function byteLevelJson(
-  specials: ReadonlyArray<string>,
-  vocab: Readonly<Record<string, number>>,
-  merges: ReadonlyArray<readonly [string, string]>,
-): TokenizerJson {
-  return {
-    version: "1.0",
-    truncation: null,
-    padding: null,
-    added_tokens: specials.map((token, id) => specialToken(id, token)),
-    normalizer: null,
-    pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true },
-    post_processor: null,
-    decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: {
-      type: "BPE",
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: false,
-      vocab,
-      merges,
-    },
-  };
 }
