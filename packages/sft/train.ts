@@ -19,7 +19,10 @@ export interface FinetuneInput<E = never, R = never> {
   readonly key: Key;
   /** What the weights are worth, such as the mean reward-model score of their responses to validation prompts. */
   readonly score?: (model: Model) => Effect.Effect<number, E, R>;
-  /** Sees the weights of every epoch, to save them, say, for a reward model that is yet to be trained. */
+  /**
+   * Sees the weights of every epoch, to save them, say, for a reward model that is yet to be trained. A run that goes on
+   * does not call it again for epochs that it has behind it.
+   */
   readonly afterEpoch?: (model: Model, result: EpochResult) => Effect.Effect<void, E, R>;
 }
 
