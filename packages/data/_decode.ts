@@ -243,8 +243,11 @@ class Decoder<A> {
 
 /** What a file can be read as: its format as it shows in its first rows, and the kinds of records that this has. */
 export async function kindsOf(file: string, options: ReadOptions = {}): Promise<ReadonlyArray<Kind>> {
-  const { container, rows } = await openFile(file);
-  if (container === "text") return ["texts"];
+  const { container, rows, close } = await openFile(file);
+  if (container === "text") {
+    await close();
+    return ["texts"];
+  }
   const seen: Array<SourceRow> = [];
   for await (const batch of rows) {
     seen.push(...batch);

@@ -16,6 +16,8 @@ export interface OpenFile {
   readonly container: Container;
   /** Rows in batches, so that a row costs no turn of the event loop. Throws `Unreadable` where the file breaks off. */
   readonly rows: AsyncGenerator<ReadonlyArray<SourceRow>>;
+  /** For those who do not read the rows. */
+  readonly close: () => Promise<unknown>;
 }
 
 /** How much of a file is looked at to tell what it is. */
@@ -27,31 +29,44 @@ const headBytes = 64 * 1024;
  * @throws Unreadable when it is not there, empty, or of another encoding
  */
 export async function openFile(file: string): Promise<OpenFile> {
-  if (isParquet(await firstBytes(file, 4))) return { container: "Parquet", rows: readParquet(file) };
+  if (isParquet(await firstBytes(file, 4))) {
+    return { container: "Parquet", rows: readParquet(file), close: async () => {} };
+  }
   const bytes = readBytes(file);
+  const close = () => bytes.return(undefined);
   const first = await bytes.next();
   const head: Buffer = first.done ? Buffer.alloc(0) : first.value;
-  if (head[0] === 0xff && head[1] === 0xfe) throw utf16;
-  if (head[0] === 0xfe && head[1] === 0xff) throw utf16;
   const start = head.toString("utf8", 0, headBytes).replace(/^\ufeff/, "");
-  const all = prepend(head.subarray(hasByteOrderMark(head) ? 3 : 0), bytes);
   const container = containerOf(start, file);
-  if (container === undefined)
-    throw new Unreadable("the file is empty", "write the data again, or remove the file");
+  if (isUtf16(head) || container === undefined) {
+    await close();
+    throw isUtf16(head) ? utf16 : empty;
+  }
+  const all = prepend(head.subarray(hasByteOrderMark(head) ? 3 : 0), bytes);
+  return { container, rows: rowsOf(container, all, start), close };
+}
+
+function rowsOf(container: Container, bytes: AsyncGenerator<Buffer>, start: string): OpenFile["rows"] {
   switch (container) {
     case "JSON lines":
-      return { container, rows: readJsonLines(all) };
+      return readJsonLines(bytes);
     case "JSON list":
-      return { container, rows: readJsonList(all) };
+      return readJsonList(bytes);
     case "CSV":
+      return readTable(bytes, separatorOf(start));
     case "TSV":
-      return { container, rows: readTable(all, container === "CSV" ? separatorOf(start) : "\t") };
+      return readTable(bytes, "\t");
     default:
-      return { container, rows: readWhole(all) };
+      return readWhole(bytes);
   }
 }
 
+const empty = new Unreadable("the file is empty", "write the data again, or remove the file");
 const utf16 = new Unreadable("expected UTF-8 text, found UTF-16", "save the file as UTF-8");
+
+function isUtf16(bytes: Buffer): boolean {
+  return (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff);
+}
 
 function hasByteOrderMark(bytes: Buffer): boolean {
   return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
