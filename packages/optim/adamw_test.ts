@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { expectFidelity } from "@rlhf/core/testing/fidelity";
 import { useBackend } from "@rlhf/tensor/backend";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, expect, it } from "vitest";
@@ -35,21 +36,21 @@ it("makes fifty steps as torch does: AdamW, clipping, cosine rate, average of th
     results.push(await trainStep({ params, state, losses: [error], learningRate, weightDecay, maxGradNorm }));
     updateEma(ema, params, decay);
   }
-  expect(
-    relativeError(
-      results.map((result) => result.loss),
-      golden.losses,
-    ),
-  ).toBeLessThan(1e-5);
-  expect(
-    relativeError(
-      results.map((result) => result.gradNorm),
-      golden.gradNorms,
-    ),
-  ).toBeLessThan(1e-5);
+  const check = (formula: string, found: ArrayLike<number>, expected: ReadonlyArray<number>) =>
+    expectFidelity({ formula, source: golden.source, error: relativeError(found, expected), limit: 1e-5 });
+  check(
+    "losses of 50 steps",
+    results.map((result) => result.loss),
+    golden.losses,
+  );
+  check(
+    "gradient norms of 50 clipped steps",
+    results.map((result) => result.gradNorm),
+    golden.gradNorms,
+  );
   for (const name of ["weight", "bias"] as const) {
-    expect(relativeError(await params[name].data(), golden.final[name])).toBeLessThan(1e-5);
-    expect(relativeError(await ema[name]!.data(), golden.average[name])).toBeLessThan(1e-5);
+    check("AdamW: parameters after 50 steps", await params[name].data(), golden.final[name]);
+    check("EMA of the parameters after 50 steps", await ema[name]!.data(), golden.average[name]);
   }
   disposeAdamw(state);
   tf.dispose([x, y, Object.values(params), Object.values(ema)]);
@@ -63,9 +64,11 @@ it("schedules give torch's rates", () => {
     linear: linear({ peak, total, floorShare, warmup }),
   };
   for (const [name, schedule] of Object.entries(schedules)) {
-    golden[name].forEach((rate: number, step: number) => {
-      expect(schedule(step)).toBeCloseTo(rate, 12);
-    });
+    const error = relativeError(
+      golden[name].map((_: number, step: number) => schedule(step)),
+      golden[name],
+    );
+    expectFidelity({ formula: `${name} schedule with warm-up`, source: golden.source, error, limit: 1e-12 });
   }
 });
 

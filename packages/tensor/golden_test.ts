@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { expectFidelity } from "@rlhf/core/testing/fidelity";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { adamwStep } from "./adamw_step.ts";
@@ -55,6 +56,9 @@ const operations: Record<string, (x: Record<string, tf.Tensor>) => tf.Tensor> = 
 
 const backends = await availableBackends();
 
+const check = (formula: string, error: number, limit: number) =>
+  expectFidelity({ formula, source: golden.source, error, limit });
+
 describe.each(backends)("torch and %s agree", (backend) => {
   beforeAll(() => useBackend(backend));
 
@@ -68,9 +72,9 @@ describe.each(backends)("torch and %s agree", (backend) => {
       tf.tidy(() => operations[name]!(Object.fromEntries(names.map((key, i) => [key, xs[i]!]))));
     const { value, grads } = tf.valueAndGrads(f)(tensors, dy);
     expect(value.shape).toEqual(output.shape);
-    expect(difference(await value.data(), output.values)).toBeLessThan(2e-6);
+    check(`${name}: value`, difference(await value.data(), output.values), 2e-6);
     for (const [i, key] of names.entries()) {
-      expect(difference(await grads[i]!.data(), gradients[key]!.values), key).toBeLessThan(5e-6);
+      check(`${name}: gradients`, difference(await grads[i]!.data(), gradients[key]!.values), 5e-6);
     }
     tf.dispose([tensors, dy, value, grads]);
     expect(tf.memory().numTensors).toBe(before);
@@ -87,7 +91,7 @@ describe.each(backends)("torch and %s agree", (backend) => {
           { temperature: 0.7 },
         ).entropy,
     );
-    expect(difference(await result.data(), entropy.values)).toBeLessThan(2e-6);
+    check("entropy: value", difference(await result.data(), entropy.values), 2e-6);
     result.dispose();
   });
 

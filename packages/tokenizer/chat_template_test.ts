@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
 import * as NodePath from "@effect/platform-node/NodePath";
+import { expectFidelity, type GoldenSource } from "@rlhf/core/testing/fidelity";
 import * as Effect from "effect/Effect";
 import { expect, it } from "vitest";
 import { type ChatMessage, encodeChat, loadChatTemplate, renderChat } from "./chat_template.ts";
@@ -14,6 +15,7 @@ const read = (name: string) =>
 
 /** From Python's transformers: bench/references/tokenizer_chat.py. */
 const golden: {
+  readonly source: GoldenSource;
   readonly templates: Record<string, string>;
   readonly cases: ReadonlyArray<{
     readonly template: string;
@@ -32,10 +34,15 @@ it.each(golden.cases.map((one, i) => [i, one.template, one] as const))(
   "case %i gives the text, ids and mask of transformers: %s",
   (_, name, { text, ids, mask, ...options }) => {
     const template = golden.templates[name]!;
-    expect(renderChat(tokenizer, template, options).text).toBe(text);
+    const found = renderChat(tokenizer, template, options);
+    expect(found.text).toBe(text);
     const { tokens, assistantMask } = encodeChat(tokenizer, template, options);
     expect(tokens).toEqual(ids);
     if (mask !== null) expect(assistantMask).toEqual(mask);
+    const formula = "chat templates: text, ids and mask of the assistant";
+    const same =
+      found.text === text && `${tokens}` === `${ids}` && (mask === null || `${assistantMask}` === `${mask}`);
+    expectFidelity({ formula, source: golden.source, error: same ? 0 : 1, limit: 0 });
   },
 );
 

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
 import * as NodePath from "@effect/platform-node/NodePath";
 import { key } from "@rlhf/core/random";
+import { expectFidelity } from "@rlhf/core/testing/fidelity";
 import { useBackend } from "@rlhf/tensor/backend";
 import { createKvCache, decodeStep } from "@rlhf/tensor/decode_step";
 import { valueAndGrads } from "@rlhf/tensor/value_and_grads";
@@ -33,6 +34,8 @@ const cases = ["gpt2", "llama", "qwen2", "qwen3", "bert"].flatMap((name) =>
 describe.each(cases)("%s on %s gives what transformers gives", (name, backend) => {
   const golden = readGoldenModel(name);
   const maskedLm = name === "bert";
+  const check = (what: string, error: number) =>
+    expectFidelity({ formula: `${name}: ${what}`, source: golden.source, error, limit: 1e-5 });
   let model: Model;
   let before = 0;
 
@@ -65,10 +68,10 @@ describe.each(cases)("%s on %s gives what transformers gives", (name, backend) =
   it.each(["right", "left"] as const)("padded on the %s: hidden states, logits, loss", async (padding) => {
     const expected = golden[padding];
     const hidden = await run(padding, (batch) => atRealTokens(hiddenStates(model, batch), batch.segments));
-    expect(relativeError(hidden, expected.hidden)).toBeLessThan(1e-5);
+    check(`hidden states, padded ${padding}`, relativeError(hidden, expected.hidden));
     const found = await run(padding, (batch) => atRealTokens(logits(model, batch), batch.segments));
-    expect(relativeError(found, expected.logits)).toBeLessThan(1e-5);
-    expect(relativeError(await run(padding, loss), [expected.loss])).toBeLessThan(1e-5);
+    check(`logits, padded ${padding}`, relativeError(found, expected.logits));
+    check(`loss, padded ${padding}`, relativeError(await run(padding, loss), [expected.loss]));
   });
 
   it("gradients of every parameter", async () => {
@@ -86,7 +89,7 @@ describe.each(cases)("%s on %s gives what transformers gives", (name, backend) =
       });
       // Joint parameters are compared whole: the gradient of BERT's key bias alone is 0 but for rounding.
       const error = relativeError(await grads[layout.name]!.data(), await joint.data());
-      expect(error, layout.name).toBeLessThan(1e-5);
+      check("gradients of all parameters", error);
       joint.dispose();
     }
     tf.dispose([value, ...Object.values(grads), batch.ids, batch.segments, batch.positions]);
@@ -116,7 +119,7 @@ describe.each(cases)("%s on %s gives what transformers gives", (name, backend) =
       step.dispose();
     }
     cache.dispose();
-    expect(relativeError(found, golden.cachedLogits!)).toBeLessThan(1e-5);
+    check("logits with a key–value cache", relativeError(found, golden.cachedLogits!));
   });
 
   it.runIf(golden.scoreWeight)("scores of its sequence classifier", async () => {
@@ -124,19 +127,19 @@ describe.each(cases)("%s on %s gives what transformers gives", (name, backend) =
     tf.tidy(() => scorer.head.weight.assign(tf.tensor1d([...golden.scoreWeight!])));
     for (const padding of ["right", "left"] as const) {
       const scores = await run(padding, (batch) => sequenceScores(scorer, batch));
-      expect(relativeError(scores, golden[padding].scores)).toBeLessThan(1e-5);
+      check("scores of the sequence classifier", relativeError(scores, golden[padding].scores));
     }
     disposeScalarModel(scorer);
   });
 
   it.each(Object.entries(golden.scaled ?? {}))(
     "logits with %s scaling",
-    async (_, { rope_parameters, logits: expected }) => {
+    async (scaling, { rope_parameters, logits: expected }) => {
       const file = JSON.parse(readFileSync(`${goldenPath(name)}/config.json`, "utf8"));
       const { shape } = fromHuggingFace({ ...file, rope_parameters } as HuggingFaceConfig);
       const scaled: Model = { ...model, config: shape };
       const found = await run("right", (batch) => atRealTokens(logits(scaled, batch), batch.segments));
-      expect(relativeError(found, expected)).toBeLessThan(1e-5);
+      check(`logits with ${scaling} RoPE scaling`, relativeError(found, expected));
     },
   );
 });

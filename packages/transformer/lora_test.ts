@@ -4,6 +4,7 @@ import { join } from "node:path";
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
 import * as NodePath from "@effect/platform-node/NodePath";
 import { key } from "@rlhf/core/random";
+import { expectFidelity, type GoldenSource } from "@rlhf/core/testing/fidelity";
 import { useBackend } from "@rlhf/tensor/backend";
 import { valueAndGrads } from "@rlhf/tensor/value_and_grads";
 import * as tf from "@tensorflow/tfjs-core";
@@ -26,7 +27,10 @@ import { atRealTokens, cpuAndNative, inputOf, readGoldenModel } from "./testing/
 import { tinyModel } from "./testing/tiny_model.ts";
 
 /** From Hugging Face's PEFT: bench/references/transformer_lora.py. */
-const golden: Record<
+const {
+  source,
+  ...results
+}: { readonly source: GoldenSource } & Record<
   string,
   { logits: Array<number>; loss: number; gradients: Record<string, Array<number>> }
 > = JSON.parse(await readFile(goldenPath("lora.json"), "utf8"));
@@ -77,24 +81,26 @@ describe.each(["gpt2", "llama"].flatMap((name) => backends.map((backend) => [nam
       await useBackend(backend);
       const before = tf.memory().numTensors;
       const model = readGoldenModel(name);
-      const expected = golden[name]!;
+      const expected = results[name]!;
+      const check = (what: string, error: number) =>
+        expectFidelity({ formula: `LoRA on ${name}: ${what}`, source, error, limit: 1e-5 });
       const base = await run(loadCheckpoint(goldenPath(name)));
       const adapted = await run(loadAdapter(goldenPath(`${name}_lora`), base));
       const batch = inputOf(model, model.right);
       const found = await take(tf.tidy(() => atRealTokens(logits(adapted, batch), batch.segments)));
-      expect(relativeError(found, expected.logits)).toBeLessThan(1e-5);
+      check("logits", relativeError(found, expected.logits));
       const { value, grads } = valueAndGrads(
         () => meanNegative(nextTokenLogProbs(adapted, batch).logProbs, batch.segments),
         adapted.params,
       );
-      expect(relativeError(await value.data(), [expected.loss])).toBeLessThan(1e-5);
+      check("loss", relativeError(await value.data(), [expected.loss]));
       expect(Object.keys(grads).sort()).toEqual(Object.keys(expected.gradients).sort());
       for (const [name, gradient] of Object.entries(grads)) {
-        expect(relativeError(await gradient.data(), expected.gradients[name]!), name).toBeLessThan(1e-5);
+        check("gradients of the adapter", relativeError(await gradient.data(), expected.gradients[name]!));
       }
       const merged = mergeLora(adapted);
       const ofMerged = await take(tf.tidy(() => atRealTokens(logits(merged, batch), batch.segments)));
-      expect(relativeError(ofMerged, expected.logits)).toBeLessThan(1e-5);
+      check("logits of the merged model", relativeError(ofMerged, expected.logits));
       tf.dispose([value, ...Object.values(grads), batch.ids, batch.segments, batch.positions]);
       for (const each of [merged, adapted, base]) disposeModel(each);
       expect(tf.memory().numTensors).toBe(before);

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
 import * as NodePath from "@effect/platform-node/NodePath";
 import { key, uniforms } from "@rlhf/core/random";
+import { expectFidelity, type GoldenSource } from "@rlhf/core/testing/fidelity";
 import { useBackend } from "@rlhf/tensor/backend";
 import { sample } from "@rlhf/tensor/sample";
 import * as tf from "@tensorflow/tfjs-core";
@@ -29,6 +30,7 @@ const golden: {
   readonly logits: Array<number>;
   readonly texts: Array<Array<number>>;
   readonly cases: Array<{ readonly settings: Settings; readonly probabilities: Array<number> }>;
+  readonly source: GoldenSource;
 } = JSON.parse(readFileSync(goldenPath("sampling.json"), "utf8"));
 const { rows, vocabulary } = golden;
 
@@ -59,14 +61,17 @@ describe.each(await cpuAndNative())("sampling on %s", (backend) => {
     async ({ settings, probabilities }) => {
       const numbers = Float32Array.from({ length: 200 }, (_, i) => (i + 0.5) / 200);
       const drawn = await draw(settings, numbers);
+      let wrong = 0;
       for (let row = 0; row < rows; row++) {
         const p = probabilities.slice(row * vocabulary, (row + 1) * vocabulary);
         const ends = p.map((_, id) => p.slice(0, id + 1).reduce((sum, value) => sum + value, 0));
         for (const [i, number] of numbers.entries()) {
           if (ends.some((end) => Math.abs(end - number) < 1e-6)) continue; // rounding decides
-          expect(drawn[i]![row]).toBe(ends.findIndex((end) => end > number));
+          if (drawn[i]![row] !== ends.findIndex((end) => end > number)) wrong += 1;
         }
       }
+      const formula = "sampled ids: temperature, top-k, top-p, repetition penalty";
+      expectFidelity({ formula, source: golden.source, error: wrong, limit: 0 });
     },
   );
 
@@ -105,7 +110,8 @@ describe.each(await cpuAndNative())("sampling on %s", (backend) => {
           const judged = nextTokenLogProbs(model, batch, { temperature: 0.8 });
           const expected = (await judged.logProbs.data()).slice(prompts[i]!.length);
           const worst = Math.max(...logProbs.map((logProb, t) => Math.abs(logProb - expected[t]!)));
-          expect(worst).toBeLessThan(1e-5);
+          const formula = `${name}: max |Δ log p| between sampling and training`;
+          expectFidelity({ formula, error: worst, limit: 1e-5 });
           tf.dispose([judged.logProbs, judged.entropy, batch.ids, batch.segments, batch.positions]);
         }
       }

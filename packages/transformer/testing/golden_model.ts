@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import type { GoldenSource } from "@rlhf/core/testing/fidelity";
 import { type BackendName, useBackend } from "@rlhf/tensor/backend";
 import * as tf from "@tensorflow/tfjs-core";
 import { type Sequences, toSequences } from "../batch.ts";
@@ -16,6 +17,7 @@ export interface GoldenCase {
 
 /** The results for one architecture; the file names script and versions. */
 export interface GoldenModel {
+  readonly source: GoldenSource;
   readonly batch: number;
   readonly time: number;
   readonly right: GoldenCase;

@@ -1,0 +1,35 @@
+/** What tests against running references share: the bound on the error, and a note of it for docs/fidelity.md. */
+import { appendFileSync } from "node:fs";
+import { relative } from "node:path";
+import { expect } from "vitest";
+
+/** The header of a golden file. */
+export interface GoldenSource {
+  readonly script: string;
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+/** One measurement, as `scripts/fidelity.ts` gathers them. */
+export interface FidelityNote {
+  readonly formula: string;
+  /** Missing where two ways of computing are compared that are both ours. */
+  readonly source?: GoldenSource;
+  readonly error: number;
+  readonly limit: number;
+  readonly test: string;
+}
+
+/**
+ * Asserts that an error lies below its limit; a limit of 0 asks for equality. `scripts/fidelity.ts` has these errors
+ * written to a file.
+ */
+export function expectFidelity(note: Omit<FidelityNote, "test">): void {
+  const { formula, error, limit } = note;
+  const notes = process.env.RLHF_FIDELITY_NOTES;
+  if (notes !== undefined) {
+    const test = relative(process.cwd(), expect.getState().testPath ?? "");
+    appendFileSync(notes, `${JSON.stringify({ ...note, test } satisfies FidelityNote)}\n`);
+  }
+  if (limit === 0) expect(error, formula).toBe(0);
+  else expect(error, formula).toBeLessThan(limit);
+}
