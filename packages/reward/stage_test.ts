@@ -3,7 +3,14 @@ import { key } from "@rlhf/core/random";
 import type { EncodedDemonstration, EncodedRanking } from "@rlhf/core/records";
 import { RunFolder } from "@rlhf/core/run_folder";
 import { useBackend } from "@rlhf/tensor/backend";
-import { disposeModel, disposeScalarModel, initModel, initScalarModel, type Model } from "@rlhf/transformer";
+import {
+  addLora,
+  disposeModel,
+  disposeScalarModel,
+  initModel,
+  initScalarModel,
+  type Model,
+} from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
@@ -208,4 +215,23 @@ describe("overfitCheck", () => {
     );
     expect(result).toMatchObject({ learned: false, steps: 3, accuracy: 0 });
   });
+});
+
+it("trains adapter and head alone on a policy with an adapter", async () => {
+  const before = tf.memory().numTensors;
+  const numbers = () => Object.values(policy.params).map((param) => Array.from(param.dataSync()));
+  const original = numbers();
+  const lora = { rank: 4, alpha: 8, dropout: 0, targetModules: ["c_attn", "c_fc"] };
+  const adapted = addLora(policy, lora, key(3));
+  const { result, metrics } = await run(trainReward({ ...input({ learningRate: 3e-2 }), policy: adapted }));
+  expect(metrics.at(-1)!.loss).toBeLessThan(metrics[0]!.loss!);
+  expect(Object.keys(result.model.params)).toEqual([
+    ...Object.keys(adapted.params),
+    "score.weight",
+    "score.bias",
+  ]);
+  expect(numbers()).toEqual(original);
+  disposeScalarModel(result.model);
+  disposeModel(adapted);
+  expect(tf.memory().numTensors).toBe(before);
 });

@@ -5,6 +5,7 @@ import { RunFolder } from "@rlhf/core/run_folder";
 import { demonstrationRow, pack, padRight } from "@rlhf/data";
 import { useBackend } from "@rlhf/tensor/backend";
 import {
+  addLora,
   cloneModel,
   disposeModel,
   initModel,
@@ -173,4 +174,18 @@ describe("finetune", () => {
       "validation",
     ]);
   });
+});
+
+it("trains an adapter alone, which drops out at its own rate", async () => {
+  // Embeddings that stay as small as a fresh model's would leave an adapter nothing to say.
+  const embedding = model.params["transformer.wte.weight"]!;
+  tf.tidy(() => embedding.assign(tf.mul(embedding, 20)));
+  const numbers = () => Object.values(model.params).map((param) => Array.from(param.dataSync()));
+  const original = numbers();
+  const lora = { rank: 4, alpha: 8, dropout: 0.1, targetModules: ["c_attn", "c_fc"] };
+  const adapted = addLora(model, lora, key(3));
+  const { metrics } = await run(finetune({ ...input({ learningRate: 3e-2 }), model: adapted }));
+  expect(metrics.at(-1)!.loss).toBeLessThan(0.9 * metrics[0]!.loss!);
+  expect(numbers()).toEqual(original);
+  disposeModel(adapted);
 });
