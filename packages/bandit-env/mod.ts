@@ -1,6 +1,7 @@
 export * from "./best_of_n.ts";
 export * from "./combine_scores.ts";
 export * from "./episode.ts";
+export * from "./kept_online_loop.ts";
 export * from "./online_loop.ts";
 export * from "./online_report.ts";
 export * from "./reference_kl.ts";

@@ -1,7 +1,7 @@
 import * as banditEnv from "@rlhf/bandit-env";
 import {
+  keptOnlineLoop,
   type OnlineReport,
-  onlineLoop,
   onlineReport,
   Reference,
   Scorer,
@@ -14,7 +14,14 @@ import { NonFiniteLoss } from "@rlhf/core/errors";
 import { fold, type Key } from "@rlhf/core/random";
 import type { EncodedPrompt, Tokens } from "@rlhf/core/records";
 import { minibatches } from "@rlhf/data";
-import { type AdamwState, constantWithWarmup, disposeAdamw, initAdamw, trainStep } from "@rlhf/optim";
+import {
+  type AdamwState,
+  constantWithWarmup,
+  disposeAdamw,
+  initAdamw,
+  type Memory,
+  trainStep,
+} from "@rlhf/optim";
 import { decidedPairs } from "@rlhf/reward/decided_pairs";
 import { cloneModel, disposeModel, type Model } from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";
@@ -46,6 +53,19 @@ export function disposeState(state: OnlineDpoState): void {
   disposeAdamw(state.optimizer);
 }
 
+/** All of a state, for the run's checkpoints. */
+function memoryOf(state: Ref.Ref<OnlineDpoState>): Memory {
+  const { policy, optimizer } = Ref.getUnsafe(state);
+  return {
+    variables: { policy: policy.params },
+    optimizers: { optimizer },
+    values: {
+      save: () => Ref.getUnsafe(state).iteration,
+      restore: (iteration: number) => Effect.runSync(Ref.update(state, (now) => ({ ...now, iteration }))),
+    },
+  };
+}
+
 /** The run that a {@link step} belongs to; {@link trainOnlineDpo} provides it. */
 export class Learner extends Context.Service<
   Learner,
@@ -74,7 +94,7 @@ export interface TrainOnlineDpoOptions<E = never, R = never> {
 /**
  * Online DPO (Guo et al. 2024, arXiv:2402.04792): the policy's own fresh responses are ranked by the `Scorer`, whoever that is,
  * and trained on with any {@link PreferenceLoss}, from `state` until `config.iterations` are done or the KL budget is spent. The
- * model and the optimizer in `state` are trained in place; the result is the state to go on from.
+ * model and the optimizer in `state` are trained in place; the result is the state to go on from, which is kept in the run's checkpoints.
  *
  * Fails with `NonFiniteLoss` when a score, a loss or a gradient is NaN or infinite, with `ScoreFailed` when there is no
  * verdict.
@@ -86,10 +106,11 @@ export const trainOnlineDpo = Effect.fn("dpo.trainOnline")(function* <E = never,
   const key = fold(options.key, stage);
   const state = yield* Ref.make(options.state);
   const learner = { config, eos: specials.eos, key, state };
-  yield* onlineLoop({
+  yield* keptOnlineLoop({
     ...config,
     stage,
-    done: options.state.iteration,
+    iteration: Effect.map(Ref.get(state), ({ iteration }) => iteration),
+    memory: memoryOf(state),
     prompts,
     promptsPerIteration: config.batchSize / config.responsesPerPrompt,
     key,

@@ -86,6 +86,7 @@ const fit = (
   return trainLoop({
     stage: "dpo",
     steps,
+    memory: { variables: { model: model.params }, optimizers: { optimizer: state } },
     step: Effect.fnUntraced(function* (index) {
       const epochKey = fold(fold(key, "epoch"), Math.floor(index / stepsPerEpoch));
       const members = minibatches(epochKey, rankings.length, batchSize)[index % stepsPerEpoch]!;

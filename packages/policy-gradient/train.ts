@@ -1,11 +1,11 @@
-import { type OnlineReport, onlineLoop } from "@rlhf/bandit-env";
+import { keptOnlineLoop, type OnlineReport } from "@rlhf/bandit-env";
 import { fold, type Key } from "@rlhf/core/random";
 import type { EncodedPrompt, Tokens } from "@rlhf/core/records";
 import * as Effect from "effect/Effect";
 import * as Ref from "effect/Ref";
 import type { Method } from "./method.ts";
 import { Learner } from "./services.ts";
-import type { PolicyGradientState } from "./state.ts";
+import { memoryOf, type PolicyGradientState } from "./state.ts";
 import { step } from "./step.ts";
 
 export interface TrainOptions<Config, E = never, R = never> {
@@ -24,7 +24,7 @@ export interface TrainOptions<Config, E = never, R = never> {
 /**
  * Trains a policy with a {@link Method} from `state` until its iterations are done or the KL budget is spent. The model and
  * the optimizer in `state` are trained in place; the result is the state to go on from. Every prompt is used once
- * before any is used again.
+ * before any is used again. The state is kept in the run's checkpoints; a run that goes on overwrites `state` with the newest.
  *
  * Fails with `RatioNotOne` when log-probabilities do not belong to the episodes, with `NonFiniteLoss` when a score, a
  * loss or a gradient is NaN or infinite, with `ScoreFailed` when there is no verdict.
@@ -38,10 +38,11 @@ export const train = Effect.fn("policy-gradient.train")(function* <E = never, R 
   const key = fold(options.key, stage);
   const state = yield* Ref.make(options.state);
   const learner = { method, eos: specials.eos, key, state };
-  yield* onlineLoop({
+  yield* keptOnlineLoop({
     ...config,
     stage,
-    done: options.state.iteration,
+    iteration: Effect.map(Ref.get(state), ({ iteration }) => iteration),
+    memory: memoryOf(state),
     prompts,
     promptsPerIteration: config.batchSize / groupSize,
     key,

@@ -1,4 +1,9 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as NodeServices from "@effect/platform-node/NodeServices";
 import { type Episode, type OnlineReport, Reference, ScoreFailed, Scorer } from "@rlhf/bandit-env";
+import { layerCheckpoints } from "@rlhf/core/checkpoints";
 import { Progress } from "@rlhf/core/progress";
 import { fold, key } from "@rlhf/core/random";
 import { RunFolder } from "@rlhf/core/run_folder";
@@ -132,6 +137,32 @@ describe("train", () => {
     expect(weights(rest.state)).toEqual(weights(whole.state));
     disposeState(whole.state);
     disposeState(rest.state);
+  });
+
+  it("does the same when it is killed and goes on from the run's checkpoints", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "policy-gradient-"));
+    const method = grpo(GrpoConfig.make({ ...settings, ...updates, iterations: 4 }));
+    const inFolder = <A, E>(effect: Effect.Effect<A, E, Progress | RunFolder>) =>
+      Effect.runPromise(
+        effect.pipe(
+          Effect.provide(layerCheckpoints({ everySeconds: 0 })),
+          Effect.provide(RunFolder.layer(folder)),
+          Effect.provide(Progress.layerSilent),
+          Effect.provide(NodeServices.layer),
+        ),
+      );
+    let asked = 0;
+    const dying: Scorer["Service"] = (episodes) => (++asked > 2 ? Effect.die("killed") : share(episodes));
+    const killed = begin(method);
+    await expect(inFolder(run(method, { state: killed, score: dying }))).rejects.toThrow("killed");
+    disposeState(killed);
+    const rest = await inFolder(run(method));
+    const whole = await silently(run(method));
+    expect(rest.reports).toHaveLength(2);
+    expect(weights(rest.state)).toEqual(weights(whole.state));
+    disposeState(rest.state);
+    disposeState(whole.state);
+    await rm(folder, { recursive: true });
   });
 
   it("fails with a tagged error at a score that is not finite, or not to be had", async () => {
