@@ -166,24 +166,48 @@ describe("refuses, naming every problem", () => {
 
 it("answers every damaged file with a tokenizer or InvalidInput", () => {
   const whole = JSON.stringify(addSpecialTokens(json, ["<|mask|>"]));
-  const marks = ['"', "{", "}", "[", "]", ":", ",", "0", "-1", "1e99", "null", "true", "a", "\\u0000"];
-  for (let i = 0; i < 400; i++) {
-    const draws = integers(fold(key(12), i), 12, 2 ** 30);
-    let text = whole;
-    for (let j = 0; j < 2 * (1 + (i % 5)); j += 2) {
-      const at = draws[j]! % text.length;
-      text = text.slice(0, at) + marks[draws[j + 1]! % marks.length]! + text.slice(at + (i % 3));
-    }
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch {
-      continue; // loadTokenizer names the file that is not JSON
+  const odd = [
+    undefined,
+    null,
+    true,
+    -1,
+    0.5,
+    1e99,
+    4,
+    "",
+    "the",
+    "\u0000",
+    [],
+    {},
+    ["a", "b"],
+    { type: "BPE" },
+  ];
+  for (let i = 0; i < 1000; i++) {
+    const value = JSON.parse(whole);
+    const draws = integers(fold(key(12), i), 60, 2 ** 30);
+    for (let change = 0; change <= i % 4; change++) {
+      let at = value;
+      for (let depth = 0; depth < 5; depth++) {
+        const fields = Object.keys(at);
+        const field = fields[draws[10 * change + depth]! % fields.length]!;
+        const inner = at[field];
+        if (
+          typeof inner === "object" &&
+          inner !== null &&
+          Object.keys(inner).length > 0 &&
+          depth < (i + change) % 5
+        ) {
+          at = inner;
+          continue;
+        }
+        at[field] = odd[draws[10 * change + 9]! % odd.length];
+        break;
+      }
     }
     try {
       tokenizerFromJson(value).encode("the cat");
     } catch (error) {
-      expect(error, text.slice(0, 300)).toBeInstanceOf(InvalidInput);
+      expect(error, JSON.stringify(value).slice(0, 300)).toBeInstanceOf(InvalidInput);
     }
   }
   for (const part of ["version", "added_tokens", "normalizer", "pre_tokenizer", "decoder", "model"]) {
