@@ -1,7 +1,7 @@
 import { fold, type Key, shuffled } from "@rlhf/core/random";
+import { usesCommonWords } from "./common_words.ts";
 import { byLot } from "./lot.ts";
-import { frequency } from "./nouns.ts";
-import { definitionSentence, exampleSentences } from "./sentences.ts";
+import { sentencesOf } from "./sentences.ts";
 import type { Synset, Wordnet } from "./wordnet.ts";
 
 export interface Corpus {
@@ -9,26 +9,35 @@ export interface Corpus {
   readonly validation: ReadonlyArray<string>;
 }
 
+/** Lines of a page, a few meanings' worth: longer than the model's context, as the documents of real corpora are. */
+const pageLines = 20;
+
 /**
- * The pretraining text: one document per meaning, first its definition as a sentence, then its example sentences, a
- * line each. Definitions are those of words in use (met at least once in WordNet's tagged text): most of the others are of
- * Latin genera and technical terms. A sentence that serves several meanings appears once. The split is by meaning; the order is random,
- * so that any beginning of the list is a fair sample.
+ * The pretraining text: WordNet's definitions and example sentences in common words, a line each, on pages of neighbouring
+ * meanings (WordNet's order keeps kinds of food with kinds of food). A page ends nowhere near an answer's length, so the
+ * base model does not know when to stop. A sentence that serves several meanings appears once. The split is by
+ * meaning; the order of pages is random, so that any beginning of the list is a fair sample.
  */
 export function makeCorpus(wordnet: Wordnet, key: Key): Corpus {
   const seen = new Set<string>();
-  const corpus = { train: [] as Array<string>, validation: [] as Array<string> };
-  for (const synset of shuffled(fold(key, "corpus"), [...wordnet.synsets.values()])) {
-    const word = synset.words[0]!;
-    const isInUse = /^[a-z]+(?:[ '-][a-z]+)*$/.test(word) && frequency(wordnet, word, synset.pos) > 0;
-    const definition = isInUse ? definitionSentence(synset, word) : undefined;
-    const lines = [...(definition ? [definition] : []), ...exampleSentences(synset)].filter(
-      (line) => !seen.has(line),
-    );
-    for (const line of lines) seen.add(line);
-    if (lines.length > 0) corpus[isHeldOut(synset, key) ? "validation" : "train"].push(lines.join("\n"));
+  const lines = { train: [] as Array<string>, validation: [] as Array<string> };
+  for (const synset of wordnet.synsets.values()) {
+    for (const line of sentencesOf(wordnet, synset)) {
+      if (seen.has(line) || !usesCommonWords(wordnet, line)) continue;
+      seen.add(line);
+      lines[isHeldOut(synset, key) ? "validation" : "train"].push(line);
+    }
   }
-  return corpus;
+  return {
+    train: shuffled(fold(key, "corpus"), pagesOf(lines.train)),
+    validation: shuffled(fold(key, "held-out corpus"), pagesOf(lines.validation)),
+  };
+}
+
+function pagesOf(lines: ReadonlyArray<string>): ReadonlyArray<string> {
+  return Array.from({ length: Math.ceil(lines.length / pageLines) }, (_, page) =>
+    lines.slice(page * pageLines, (page + 1) * pageLines).join("\n"),
+  );
 }
 
 /** One meaning in twenty belongs to validation, in the corpus as in the demonstrations. */

@@ -1,4 +1,5 @@
 import { isProfane } from "@rlhf/labeler/harmlessness";
+import { usesCommonWords } from "./common_words.ts";
 import { frequency, namedMeaning, nounMeaning } from "./nouns.ts";
 import { definitionSentence } from "./sentences.ts";
 import type { Wordnet } from "./wordnet.ts";
@@ -39,7 +40,7 @@ const vague = new Set([
 
 export const categories: ReadonlyArray<string> = categoryNames.map((name) => name.replace(/ \d$/, ""));
 
-/** Collects the facts about lower-case single words that are in use (met at least once in WordNet's tagged text). */
+/** Collects the facts about lower-case single words, in common words. */
 export function readFacts(wordnet: Wordnet): Facts {
   const categoryOfId = new Map(
     categoryNames.map((name, i) => [namedMeaning(wordnet, name).id, categories[i]!]),
@@ -49,7 +50,7 @@ export function readFacts(wordnet: Wordnet): Facts {
   const opposites = new Map<string, Set<string>>();
   for (const synset of wordnet.synsets.values()) {
     for (const [word, opposite] of synset.opposites) {
-      if (!isPlain(word) || !isPlain(opposite) || frequency(wordnet, word, synset.pos) === 0) continue;
+      if (!isPlain(word) || !isPlain(opposite) || !usesCommonWords(wordnet, `${word} ${opposite}`)) continue;
       opposites.set(word, (opposites.get(word) ?? new Set()).add(opposite));
     }
     for (const word of synset.words) {
@@ -57,7 +58,7 @@ export function readFacts(wordnet: Wordnet): Facts {
         continue;
       // A definition that starts with an article is one of a countable noun: "a violin is a …".
       const definition = definitionSentence(synset, word);
-      if (!definition || !/^An? /.test(definition)) continue;
+      if (!definition || !/^An? /.test(definition) || !usesCommonWords(wordnet, definition)) continue;
       definitions.set(word, definition);
       const above = [...wordnet.ancestors(synset)].flatMap((id) => categoryOfId.get(id) ?? []);
       const others = above.filter((category) => category !== word);

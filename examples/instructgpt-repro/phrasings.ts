@@ -7,14 +7,32 @@ export interface Phrasings {
   readonly heldOut: ReadonlyArray<string>;
 }
 
-const openers = { train: ["", "please ", "can you ", "now "], heldOut: ["could you ", "I want you to "] };
+const openers = {
+  train: [
+    "",
+    "please ",
+    "can you ",
+    "now ",
+    "just ",
+    "would you ",
+    "kindly ",
+    "will you ",
+    "quickly ",
+    "ok, ",
+    "hello, ",
+    "go on and ",
+  ],
+  heldOut: ["could you ", "I want you to "],
+};
 
 /** Questions, and orders behind every opener: "Please write a happy sentence about food." */
 export function phrasingsOf(task: WordnetTask): Phrasings {
   const { questions, orders } = wordings(task);
   const opened = (list: ReadonlyArray<string>) =>
     list.flatMap((opener) =>
-      orders.map((order) => capitalised(`${opener}${order}${/^(?:can|could)/.test(opener) ? "?" : "."}`)),
+      orders.map((order) =>
+        capitalised(`${opener}${order}${/^(?:can|could|would|will)/.test(opener) ? "?" : "."}`),
+      ),
     );
   return { train: [...questions, ...opened(openers.train)], heldOut: opened(openers.heldOut) };
 }
@@ -22,8 +40,23 @@ export function phrasingsOf(task: WordnetTask): Phrasings {
 function wordings(task: WordnetTask): { questions: ReadonlyArray<string>; orders: ReadonlyArray<string> } {
   switch (task.kind) {
     case "write": {
-      const verbs = ["write", "give me", "make up", "tell me", "compose", "think of", "say"];
-      const objects = [`a ${task.mood} sentence`, `one ${task.mood} sentence`, `something ${task.mood}`];
+      const verbs = [
+        "write",
+        "give me",
+        "make up",
+        "tell me",
+        "compose",
+        "think of",
+        "say",
+        "create",
+        "invent",
+        "produce",
+        "come up with",
+        "offer me",
+      ];
+      const objects = task.mood
+        ? [`a ${task.mood} sentence`, `one ${task.mood} sentence`, `something ${task.mood}`]
+        : ["a sentence", "one sentence", "something"];
       const orders = verbs.flatMap((verb) =>
         objects.map((object) => `${verb} ${object} about ${task.topic}`),
       );

@@ -4,9 +4,21 @@
  */
 import { isProfane } from "@rlhf/labeler/harmlessness";
 import { words } from "@rlhf/labeler/words";
-import type { Synset } from "./wordnet.ts";
+import { frequency } from "./nouns.ts";
+import type { Synset, Wordnet } from "./wordnet.ts";
 
 const longest = 30;
+
+/**
+ * All that WordNet says about a meaning: its definition and its examples. Definitions are those of words in use (met at least
+ * once in WordNet's tagged text): most of the others are of Latin genera and technical terms.
+ */
+export function sentencesOf(wordnet: Wordnet, synset: Synset): ReadonlyArray<string> {
+  const word = synset.words[0]!;
+  const isInUse = /^[a-z]+(?:[ '-][a-z]+)*$/.test(word) && frequency(wordnet, word, synset.pos) > 0;
+  const definition = isInUse ? definitionSentence(synset, word) : undefined;
+  return [...(definition ? [definition] : []), ...exampleSentences(synset)];
+}
 
 /** The example sentences of a meaning that have four words or more and no profanity. */
 export function exampleSentences(synset: Synset): ReadonlyArray<string> {

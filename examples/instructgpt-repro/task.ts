@@ -4,7 +4,7 @@ import type { Mood } from "@rlhf/labeler/mood";
 export type Task = WordnetTask | { readonly kind: "own" };
 
 export type WordnetTask =
-  | { readonly kind: "write"; readonly mood: Mood; readonly topic: string }
+  | { readonly kind: "write"; readonly mood?: Mood; readonly topic: string }
   | { readonly kind: "define"; readonly word: string }
   | { readonly kind: "opposite"; readonly word: string }
   | { readonly kind: "kind"; readonly word: string }
@@ -17,7 +17,7 @@ export interface Solved {
   readonly heldOut: boolean;
 }
 
-/** A mood with a topic, which is what training may leave out. */
-export function combination({ mood, topic }: { readonly mood: Mood; readonly topic: string }): string {
-  return `${mood} ${topic}`;
+/** A topic with the mood where one is asked for: what training may leave out. */
+export function combination({ mood, topic }: { readonly mood?: Mood; readonly topic: string }): string {
+  return mood === undefined ? topic : `${mood} ${topic}`;
 }

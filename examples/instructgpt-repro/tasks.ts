@@ -3,10 +3,10 @@ import type { Demonstration, Prompt } from "@rlhf/core/records";
 import type { Lexicon } from "@rlhf/labeler/lexicon";
 import { readFacts } from "./facts.ts";
 import { byLot } from "./lot.ts";
-import { moodSentences } from "./mood_sentences.ts";
 import { phrasingsOf } from "./phrasings.ts";
 import { factQuestions } from "./questions.ts";
 import { combination, type Solved, type Task, type WordnetTask } from "./task.ts";
+import { topicSentences } from "./topic_sentences.ts";
 import type { Wordnet } from "./wordnet.ts";
 
 export interface TaskPrompt extends Prompt {
@@ -23,9 +23,10 @@ export interface TaskDemonstration extends Demonstration {
  */
 export const separator = "\n";
 
-/** How the tasks are mixed, in demonstrations as in prompts. */
-export const taskShares: Readonly<Record<WordnetTask["kind"], number>> = {
-  write: 0.8,
+/** How the kinds of tasks are mixed, in demonstrations as in prompts: sentences on a topic, in a mood too, and questions. */
+export const taskShares = {
+  topic: 0.6,
+  "mood and topic": 0.2,
   define: 0.05,
   opposite: 0.05,
   kind: 0.05,
@@ -61,9 +62,9 @@ export function makeTasks(options: {
   readonly key: Key;
 }): Tasks {
   const { wordnet, lexicon, sizes, key } = options;
-  const asked = [...moodSentences(wordnet, lexicon, key), ...factQuestions(readFacts(wordnet), key)];
+  const asked = [...topicSentences(wordnet, lexicon, key), ...factQuestions(readFacts(wordnet), key)];
   const isNewCombination = (task: WordnetTask) =>
-    task.kind === "write" && byLot(key, combination(task), 1 / 7);
+    task.kind === "write" && task.mood !== undefined && byLot(key, combination(task), 1 / 7);
   const training = asked.filter(({ task, heldOut }) => !heldOut && !isNewCombination(task));
   const heldOut = asked.filter((solved) => solved.heldOut);
   const unseen = [...asked.filter(({ task }) => task.kind === "write"), ...heldOut];
@@ -92,7 +93,7 @@ export function makeTasks(options: {
   };
 }
 
-/** `count` different items in random order: the kinds of task by {@link taskShares}, within "write" each mood and topic alike. */
+/** `count` different items in random order: the kinds of task by {@link taskShares}, within a kind each mood and topic alike. */
 function mixed<T extends { readonly task: WordnetTask }>(
   pool: ReadonlyArray<T>,
   count: number,
@@ -102,7 +103,7 @@ function mixed<T extends { readonly task: WordnetTask }>(
     const groups = new Map<string, Array<T>>();
     for (const item of shuffled(
       fold(key, kind),
-      pool.filter(({ task }) => task.kind === kind),
+      pool.filter(({ task }) => formOf(task) === kind),
     )) {
       const group = item.task.kind === "write" ? combination(item.task) : "";
       const known = groups.get(group);
@@ -119,4 +120,9 @@ function mixed<T extends { readonly task: WordnetTask }>(
     return inTurns.slice(0, wanted).map(({ item }) => item);
   });
   return shuffled(fold(key, "order"), chosen);
+}
+
+export function formOf(task: WordnetTask): keyof typeof taskShares {
+  if (task.kind !== "write") return task.kind;
+  return task.mood === undefined ? "topic" : "mood and topic";
 }

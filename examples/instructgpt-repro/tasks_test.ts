@@ -5,12 +5,12 @@ import { describe, expect, it } from "vitest";
 import { makeCorpus } from "./corpus.ts";
 import { taskCriteria } from "./judging.ts";
 import type { Task } from "./task.ts";
-import { makeTasks, separator, type TaskDemonstration, taskShares } from "./tasks.ts";
+import { formOf, makeTasks, separator, type TaskDemonstration, taskShares } from "./tasks.ts";
 import { readWordnet } from "./wordnet.ts";
 
 const wordnet = readWordnet();
 const lexicon = readLexicon();
-const sizes = { demonstrations: 6000, validation: 300, prompts: 2200, evaluation: 400 };
+const sizes = { demonstrations: 5000, validation: 200, prompts: 3400, evaluation: 400 };
 const tasks = makeTasks({ wordnet, lexicon, sizes, key: key(1) });
 const texts = (prompts: ReadonlyArray<{ readonly text: string }>) => new Set(prompts.map(({ text }) => text));
 
@@ -19,8 +19,10 @@ describe("makeTasks", () => {
     for (const [name, size] of Object.entries(sizes)) {
       const made = tasks[name as keyof typeof sizes];
       expect(made).toHaveLength(size);
-      const writing = made.filter(({ task }) => task.kind === "write");
-      expect(writing).toHaveLength(Math.round(size * taskShares.write));
+      for (const [form, share] of Object.entries(taskShares)) {
+        const formed = made.filter(({ task }) => task.kind !== "own" && formOf(task) === form);
+        expect(formed).toHaveLength(Math.round(size * share));
+      }
     }
     expect(makeTasks({ wordnet, lexicon, sizes, key: key(1) })).toEqual(tasks);
     expect(makeTasks({ wordnet, lexicon, sizes, key: key(2) }).prompts).not.toEqual(tasks.prompts);
@@ -34,13 +36,13 @@ describe("makeTasks", () => {
     for (const { text } of tasks.prompts) expect(text.indexOf(separator)).toBe(text.length - 1);
   });
 
-  it("asks for happy, sad and neutral sentences about as often", () => {
-    const moods = tasks.demonstrations.flatMap(({ task }) => (task.kind === "write" ? task.mood : []));
-    for (const mood of ["happy", "sad", "neutral"]) {
-      const share = moods.filter((found) => found === mood).length / moods.length;
-      expect(share).toBeGreaterThan(0.2);
-      expect(share).toBeLessThan(0.55);
-    }
+  it("asks for happy and sad sentences about as often", () => {
+    const moods = tasks.demonstrations.flatMap(({ task }) =>
+      task.kind === "write" ? (task.mood ?? []) : [],
+    );
+    const happy = moods.filter((found) => found === "happy").length;
+    expect(happy / moods.length).toBeGreaterThan(0.4);
+    expect(happy / moods.length).toBeLessThan(0.6);
   });
 
   it("evaluates on new phrasings, new words and some new combinations of mood and topic", () => {
@@ -54,7 +56,7 @@ describe("makeTasks", () => {
     expect(fresh.filter(({ task }) => task.kind !== "write")).toHaveLength(
       tasks.evaluation.filter(({ task }) => task.kind !== "write").length,
     );
-    expect(fresh.filter(({ task }) => task.kind === "write").length).toBeGreaterThan(10);
+    expect(fresh.filter(({ task }) => task.kind === "write").length).toBeGreaterThan(5);
   });
 
   it("shares no response between training and validation", () => {
@@ -64,7 +66,7 @@ describe("makeTasks", () => {
 
   it("says what is missing", () => {
     const tooMany = { ...sizes, demonstrations: 1_000_000 };
-    expect(() => makeTasks({ wordnet, lexicon, sizes: tooMany, key: key(1) })).toThrow("tasks of kind write");
+    expect(() => makeTasks({ wordnet, lexicon, sizes: tooMany, key: key(1) })).toThrow("tasks of kind topic");
   });
 });
 
@@ -75,24 +77,22 @@ describe("taskCriteria", () => {
   const gold = ({ prompt, task }: TaskDemonstration, response: string) =>
     goldUtility(heldOut, { id: "", text: prompt, task }, response);
   const mean = (values: ReadonlyArray<number>) => values.reduce((a, b) => a + b, 0) / values.length;
-  const written = tasks.demonstrations.filter(({ task }) => task.kind === "write");
-  const writing = written.slice(0, 300);
-  const other = (i: number, fits: (a: Task) => boolean) => {
-    const pool = written.filter(({ task }) => fits(task));
-
-    return pool[integers(fold(key(5), i), 1, pool.length)[0]!]!.response;
-  };
+  const writing = tasks.demonstrations
+    .flatMap((asked) =>
+      asked.task.kind === "write" && asked.task.mood ? { ...asked, task: asked.task } : [],
+    )
+    .slice(0, 600);
 
   it("puts right sentences before those of a wrong mood, a wrong topic and shuffled words", () => {
     const right = mean(writing.map((asked) => gold(asked, asked.response)));
     const ofOther = (same: "mood" | "topic", different: "mood" | "topic") =>
       mean(
-        writing.map((asked, i) => {
-          const { task } = asked;
-          if (task.kind !== "write") return 0;
-          const fits = (a: Task) =>
-            a.kind === "write" && a[same] === task[same] && a[different] !== task[different];
-          return gold(asked, other(i, fits));
+        writing.flatMap((asked, i) => {
+          const pool = writing.filter(
+            ({ task }) => task[same] === asked.task[same] && task[different] !== asked.task[different],
+          );
+          const chosen = pool.length > 0 ? integers(fold(key(5), i), 1, pool.length)[0]! : undefined;
+          return chosen === undefined ? [] : gold(asked, pool[chosen]!.response); // a left-out combination has none
         }),
       );
     const scrambled = mean(
@@ -105,8 +105,8 @@ describe("taskCriteria", () => {
     const wrongTopic = ofOther("mood", "topic");
     expect(right).toBeGreaterThan(0.85);
     expect(wrongMood).toBeLessThan(right - 0.15);
-    expect(wrongTopic).toBeLessThan(wrongMood - 0.05);
-    expect(scrambled).toBeLessThan(wrongTopic - 0.1);
+    expect(wrongTopic).toBeLessThan(right - 0.15);
+    expect(scrambled).toBeLessThan(Math.min(wrongMood, wrongTopic) - 0.1);
   });
 
   it("does not reward degenerate text, nor one sentence for all prompts", () => {
@@ -114,7 +114,7 @@ describe("taskCriteria", () => {
       expect(mean(writing.map((asked) => gold(asked, text)))).toBeLessThan(0.2);
     }
     const one = "She was happy with the good food and loved her children.";
-    expect(mean(writing.map((asked) => gold(asked, one)))).toBeLessThan(0.4);
+    expect(mean(writing.map((asked) => gold(asked, one)))).toBeLessThan(0.55);
   });
 
   it("finds all right answers true and other people's answers false", () => {

@@ -22,7 +22,6 @@ const topicRoots: Readonly<Record<string, ReadonlyArray<number | string>>> = {
     "girl",
   ],
   food: [13, "meal", "food 2", "cooking", "restaurant"],
-  animals: [5],
   nature: [
     17,
     20,
@@ -60,60 +59,16 @@ const topicRoots: Readonly<Record<string, ReadonlyArray<number | string>>> = {
     "educator",
     "student",
   ],
-  money: [21, "payment", "price 2", "tax"],
-  travel: ["travel", "vehicle", "road", "journey", "traveler", "transportation 2", "visit", "boat", "ship"],
   health: [8, "illness", "medicine 2", "doctor", "hospital", "pain", "health", "injury", "patient", "wound"],
-  language: [
-    "word",
-    "language",
-    "speech",
-    "statement",
-    "question",
-    "answer",
-    "publication",
-    "book",
-    "writer",
-    "story",
-  ],
-  politics: [
-    "government",
-    "politician",
-    "election",
-    "president",
-    "state 4",
-    "law",
-    "law 2",
-    "crime",
-    "war",
-    "military",
-    "soldier",
-  ],
-  art: [
-    "art",
-    "picture",
-    "artist",
-    "movie",
-    "play",
-    "actor",
-    "music",
-    "music 2",
-    "musician",
-    "musical instrument",
-    "dancing",
-  ],
   time: [28],
 };
 
 /** Words that mention a topic although their first meaning as a noun is elsewhere, or they are more often no noun. */
 const topicWords: Readonly<Record<string, ReadonlyArray<string>>> = {
   food: ["food", "foods", "eat", "ate", "eats", "eaten", "cook", "cooked"],
-  animals: ["animal", "animals", "creature", "creatures"],
   nature: ["nature", "plant", "plants"],
   time: ["time", "times"],
   work: ["work", "works", "worked", "working", "hired"],
-  politics: ["politics", "political"],
-  travel: ["travel", "travels", "traveled", "traveling"],
-  art: ["dance", "danced", "sing", "sings", "sang", "singing"],
 };
 
 export const topics: ReadonlyArray<string> = Object.keys(topicRoots);

@@ -71,13 +71,13 @@ describe("nounMeaning", () => {
 describe("topicFinder", () => {
   const topicsOf = topicFinder(wordnet);
   it("goes by what the nouns of a text are kinds of", () => {
-    expect([...topicsOf("The sparrow ate the bread.")].sort()).toEqual(["animals", "food"]);
-    expect(topicsOf("They played the violin at the wedding.")).toContain("art");
+    expect([...topicsOf("The weather was bad for the bread.")].sort()).toEqual(["food", "nature"]);
+    expect(topicsOf("They played the violin at the wedding.")).toContain("family");
     expect(topicsOf("It was not so.").size).toBe(0);
   });
 
   it("takes every topic's own name for a mention", () => {
-    expect(topics).toHaveLength(14);
+    expect(topics).toHaveLength(8);
     for (const topic of topics) expect(topicsOf(topic)).toContain(topic);
   });
 });
@@ -85,19 +85,19 @@ describe("topicFinder", () => {
 describe("readFacts", () => {
   const facts = readFacts(wordnet);
   it("collects definitions, opposites and kinds of words in use", () => {
-    expect(facts.definitions.size).toBeGreaterThan(4000);
+    expect(facts.definitions.size).toBeGreaterThan(1500);
     expect(facts.opposites.get("hot")).toEqual(new Set(["cold"]));
-    expect(facts.categoriesOf.get("rabbit")).toEqual(["animal"]);
-    expect(facts.isKindOf("rabbit", "mammal")).toBe(true);
-    expect(facts.isKindOf("rabbit", "bird")).toBe(false);
-    expect(facts.isKindOf("rabbit", "object")).toBe(false);
+    expect(facts.categoriesOf.get("salmon")).toEqual(["fish", "animal"]);
+    expect(facts.isKindOf("salmon", "food fish")).toBe(true);
+    expect(facts.isKindOf("salmon", "bird")).toBe(false);
+    expect(facts.isKindOf("salmon", "object")).toBe(false);
   });
 });
 
 describe("makeCorpus", () => {
   const corpus = makeCorpus(wordnet, key(1));
   it("splits by meaning, shares no sentence, and repeats itself", () => {
-    expect(corpus.train.length + corpus.validation.length).toBeGreaterThan(40_000);
+    expect(corpus.train.length + corpus.validation.length).toBeGreaterThan(1500);
     expect(corpus.validation.length / corpus.train.length).toBeCloseTo(0.05, 2);
     const training = new Set(corpus.train.flatMap((document) => document.split("\n")));
     for (const document of corpus.validation) {
