@@ -10,6 +10,9 @@ export class UsageError extends Schema.TaggedError<UsageError>()("UsageError", {
   }
 }
 
+/** Flags without a value. */
+const switches = ["help", "resume"];
+
 type Json = string | number | boolean | null | { readonly [name: string]: Json };
 export type Fields = { readonly [name: string]: Json };
 
@@ -27,7 +30,7 @@ export const parseFlags = Effect.fnUntraced(function* (
   for (let i = 0; i < args.length; i++) {
     const match = /^--([^=]+)(?:=(.*))?$/s.exec(args[i]!);
     if (match === null) problems.push(`Unexpected argument: ${args[i]}`);
-    else if (match[1] === "help") given.set("help", "true");
+    else if (switches.includes(match[1]!)) given.set(match[1]!, "true");
     else if (match[2] !== undefined) given.set(match[1]!, match[2]);
     else if (i + 1 < args.length && !args[i + 1]!.startsWith("--")) given.set(match[1]!, args[++i]!);
     else problems.push(`--${match[1]} needs a value`);
@@ -40,12 +43,18 @@ export const parseFlags = Effect.fnUntraced(function* (
   const known = leaves(preset ?? presets[defaultPreset]!);
   const values = new Map(known);
   for (const [flag, text] of given) {
-    if (flag === "help" || flag === "preset") continue;
+    if (flag === "preset" || switches.includes(flag)) continue;
     if (known.has(flag)) values.set(flag, read(text, known.get(flag)!));
-    else problems.push(`Unknown flag --${flag}${suggestion(flag, [...known.keys(), "preset", "help"])}`);
+    else problems.push(`Unknown flag --${flag}${suggestion(flag, [...known.keys(), "preset", ...switches])}`);
   }
   if (problems.length > 0) return yield* new UsageError({ problems });
-  return { help: given.has("help"), preset: name, fields: nest(values), flags: known };
+  return {
+    help: given.has("help"),
+    resume: given.has("resume"),
+    preset: name,
+    fields: nest(values),
+    flags: known,
+  };
 });
 
 /** Decodes the fields and reports every value out of range at once, each by its flag. */

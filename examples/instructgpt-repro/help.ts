@@ -13,6 +13,7 @@ export function helpText(preset: string): string {
     "  npm start -- --preset smoke --seed 2",
     "",
     `  ${"--preset".padEnd(width)}  one of ${Object.keys(presets).join(", ")}; the values below are those of ${preset}`,
+    `  ${"--resume".padEnd(width)}  goes on with the last run of this preset and seed, or with the one in --run`,
     ...lines.map(([flag, meaning]) => `  ${flag.padEnd(width)}  ${meaning}`),
   ].join("\n");
 }

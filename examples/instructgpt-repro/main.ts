@@ -19,7 +19,7 @@ import { splitRankings } from "./own_comparisons.ts";
 import { reinforce } from "./reinforce.ts";
 import { describeLabelers } from "./report.ts";
 import { inRound } from "./round.ts";
-import { save, saveComparisons } from "./save.ts";
+import { loadEpochs, save, saveComparisons } from "./save.ts";
 import type { Setting } from "./setting.ts";
 import { start } from "./start.ts";
 import type { TaskPrompt } from "./tasks.ts";
@@ -47,15 +47,15 @@ const pipeline = Effect.fn("instructgpt")(function* (setting: Setting) {
   yield* save("base", base, tokenizer);
 
   // Step 1: demonstrations, and a supervised policy. Every epoch is kept until a reward model can choose.
-  const epochs: Array<Model> = [];
   const { model: supervised } = yield* finetune({
     model: cloneModel(base),
     demonstrations: encoded.demonstrations,
     validation: encoded.validation,
     config: config.sft,
     key: fold(root, "sft"),
-    afterEpoch: (model) => Effect.sync(() => epochs.push(cloneModel(model))),
+    afterEpoch: (model, { epoch }) => save(`sft-${epoch}`, model, tokenizer),
   });
+  const epochs = yield* loadEpochs(config.sft.epochs, tokenizer);
 
   // Steps 2 and 3, and again with comparisons of the new policy for every further round.
   const first = yield* align({ ...setting, labelers, writer: supervised, candidates: epochs, round: 1 });

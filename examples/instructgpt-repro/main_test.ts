@@ -30,6 +30,26 @@ describe("the smoke preset", () => {
     expect(JSON.parse(read("smoke/manifest.json")).seed).toBe(1);
   });
 
+  it("ends as it would have when it is killed and resumed", { timeout: 120_000 }, async () => {
+    const flags = ["--preset", "smoke", "--run", join(folder, "killed")];
+    const run = start(...flags);
+    await printed(run, "ppo-ptx");
+    run.process.kill("SIGKILL");
+    await finish(run);
+    expect(existsSync(join(folder, "killed/report.json"))).toBe(false);
+    const changed = await finish(start(...flags, "--resume", "--sft.epochs", "3"));
+    expect(changed.code).toBe(1);
+    expect(changed.output).toContain("sft.epochs: the run was started with 2, now it is 3");
+    const { code, output } = await finish(start(...flags, "--resume"));
+    expect(code, output).toBe(0);
+    expect(JSON.parse(read("killed/report.json")).samples).toEqual(
+      JSON.parse(read("smoke/report.json")).samples,
+    );
+    const steps = (name: string) =>
+      lines(`${name}/metrics.jsonl`).map(({ stage, step }) => `${stage} ${step}`);
+    expect(steps("killed")).toEqual(steps("smoke"));
+  });
+
   it("trains on people's rankings, demonstrations and text in place of its own", {
     timeout: 90_000,
   }, async () => {

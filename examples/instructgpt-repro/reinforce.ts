@@ -65,6 +65,7 @@ export const reinforce = Effect.fn("reinforce")(function* (input: {
           key,
           decode,
           afterIteration: recordGold,
+          gathered: { save: () => points, restore: (saved: typeof points) => void points.push(...saved) },
         })
         .pipe(Effect.map((trained) => cloneModel(trained.averagedPolicy))),
     (state) => Effect.sync(() => ppo.disposeState(state)),

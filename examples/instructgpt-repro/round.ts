@@ -1,4 +1,4 @@
-import { Progress, type ProgressEvent, RunFolder } from "@rlhf/core";
+import { Checkpoints, Progress, type ProgressEvent, RunFolder } from "@rlhf/core";
 import { Effect } from "effect";
 
 /** Names the stages of a later round apart: "reward (round 2)". */
@@ -15,6 +15,7 @@ export const inRound =
           ...progress,
           publish: (event: ProgressEvent) => progress.publish({ ...event, stage: name(event.stage) }),
         }),
+        Effect.provideService(Checkpoints, (yield* Checkpoints).within(`round ${round}`)),
         Effect.provideService(RunFolder, {
           ...folder,
           appendMetrics: (stage, step, metrics) => folder.appendMetrics(name(stage), step, metrics),

@@ -1,10 +1,18 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime";
 import * as NodeServices from "@effect/platform-node/NodeServices";
-import { fold, InvalidInput, key, Progress, RunFolder } from "@rlhf/core";
+import {
+  checkConfigChange,
+  fold,
+  InvalidInput,
+  key,
+  layerCheckpoints,
+  Progress,
+  RunFolder,
+} from "@rlhf/core";
 import { Backend } from "@rlhf/tensor";
 import { loadTokenizer, tokenizerFromJson, trainBpe } from "@rlhf/tokenizer";
 import { initModel, loadCheckpoint } from "@rlhf/transformer";
-import { Console, Effect, FileSystem, type Path } from "effect";
+import { Console, Effect, FileSystem, Layer, type Path } from "effect";
 import { Config } from "./config.ts";
 import { loadData } from "./data.ts";
 import { encodeData } from "./encode.ts";
@@ -32,10 +40,12 @@ export const start = <E>(pipeline: (setting: Setting) => Effect.Effect<Results, 
     yield* Effect.gen(function* () {
       const backend = yield* Backend;
       yield* Console.log(`Backend ${backend.name}: ${backend.reason}`);
-      const { preset, fields } = yield* affordable(args, flags, backend.name);
+      const { preset, fields, resume } = yield* affordable(args, flags, backend.name);
       const config = yield* decodeConfig(Config, fields);
-      const path = yield* freePath(config.run, `runs/${preset}-seed${config.seed}`);
+      const byDefault = `runs/${preset}-seed${config.seed}`;
+      const path = yield* resume ? newestRun(config.run, byDefault) : freePath(config.run, byDefault);
       const setting = yield* prepare(config);
+      if (resume) yield* refuseOtherConfig(path, setting.config);
       yield* run(pipeline(setting), setting, path);
     }).pipe(Effect.provide(Backend.layer(wanted.backend)));
   });
@@ -95,20 +105,45 @@ const prepare = Effect.fn("prepare")(function* (wanted: Config) {
   } satisfies Setting;
 });
 
+const holdsRun = (path: string) =>
+  Effect.flatMap(FileSystem.FileSystem, (files) => files.exists(`${path}/manifest.json`));
+
 /** A run never writes into the folder of another: the default name is numbered, a name that was asked for is refused. */
 const freePath = Effect.fnUntraced(function* (wanted: string | null, byDefault: string) {
-  const files = yield* FileSystem.FileSystem;
-  const holdsRun = (path: string) => files.exists(`${path}/manifest.json`);
   if (wanted !== null) {
     if (!(yield* holdsRun(wanted))) return wanted;
     const problem = `${wanted} holds a run already`;
     return yield* new InvalidInput({
-      problems: [{ where: "--run", problem, remedy: "Name another folder" }],
+      problems: [{ where: "--run", problem, remedy: "Name another folder, or go on with it by --resume" }],
     });
   }
   let path = byDefault;
   for (let number = 2; yield* holdsRun(path); number++) path = `${byDefault}-${number}`;
   return path;
+});
+
+/** The run to go on with: the one that was asked for, or the last of the default name. */
+const newestRun = Effect.fnUntraced(function* (wanted: string | null, byDefault: string) {
+  let path = wanted ?? byDefault;
+  if (!(yield* holdsRun(path))) {
+    const remedy = "Leave --resume out, or name the run's folder with --run";
+    return yield* new InvalidInput({
+      problems: [{ where: "--resume", problem: `${path} holds no run`, remedy }],
+    });
+  }
+  if (wanted !== null) return path;
+  for (let number = 2; yield* holdsRun(`${byDefault}-${number}`); number++) path = `${byDefault}-${number}`;
+  return path;
+});
+
+/** What does not change the results may change, and PPO at a constant learning rate may go on for longer. */
+const refuseOtherConfig = Effect.fnUntraced(function* (path: string, config: Config) {
+  const files = yield* FileSystem.FileSystem;
+  const started: unknown = JSON.parse(yield* files.readFileString(`${path}/config.json`));
+  yield* checkConfigChange(started, JSON.parse(JSON.stringify(config)), {
+    mayChange: ["run", "ppo.sampleEvery", "ppo.samples"],
+    mayGrow: ["ppo.iterations"],
+  });
 });
 
 const run = <E, R>(pipeline: Effect.Effect<Results, E, R>, { config, data }: Setting, path: string) =>
@@ -131,4 +166,10 @@ const run = <E, R>(pipeline: Effect.Effect<Results, E, R>, { config, data }: Set
       configuration: { ...config },
       versions: record.versions,
     });
-  }).pipe(Effect.scoped, Effect.provide([RunFolder.layer(path), Progress.layer]));
+  }).pipe(
+    Effect.onInterrupt(() => Console.error(`\nStopped. The same command with --resume goes on with ${path}`)),
+    Effect.scoped,
+    Effect.provide(
+      layerCheckpoints().pipe(Layer.provideMerge(Layer.merge(RunFolder.layer(path), Progress.layer))),
+    ),
+  );
