@@ -60,7 +60,8 @@ const pipeline = Effect.fn("instructgpt")(function* (setting: Setting) {
   // Steps 2 and 3, and again with comparisons of the new policy for every further round.
   const first = yield* align({ ...setting, labelers, writer: supervised, candidates: epochs, round: 1 });
   let last = first;
-  for (let round = 2; round <= config.rounds; round++) {
+  const rounds = data.own.comparisons ? 1 : config.rounds; // of people's rankings there are no new ones
+  for (let round = 2; round <= rounds; round++) {
     const policy = last.ppoPtx.model;
     last = yield* align({ ...setting, labelers, writer: policy, candidates: [policy], round });
   }

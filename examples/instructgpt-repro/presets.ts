@@ -4,7 +4,7 @@ import type { Fields } from "./flags.ts";
 const shared = {
   seed: 1,
   backend: "auto",
-  rounds: 1,
+  rounds: 2,
   run: null,
   base: null,
   corpus: null,
@@ -48,7 +48,7 @@ const laptop = {
     maxGradNorm: 1,
   },
   ppo: {
-    iterations: 70,
+    iterations: 55,
     batchSize: 128,
     minibatchSize: 64,
     microBatchSize: 64,
@@ -66,7 +66,7 @@ const laptop = {
     clipRange: 0.2,
     valueClipRange: 0.2,
     whitenRewards: false,
-    klControl: { _tag: "Adaptive", coefficient: 0.1, target: 5, horizon: 1000 },
+    klControl: { _tag: "Adaptive", coefficient: 0.1, target: 3.5, horizon: 1000 },
     ptxCoefficient: 0.5,
     ptxExamplesPerEpisode: 1,
     sampleEvery: 20,
@@ -78,6 +78,7 @@ const laptop = {
 /** For the wasm backend, several times slower than the native engine: everything a size smaller. */
 const small = {
   ...laptop,
+  rounds: 1,
   vocabulary: 4096,
   model: { layers: 2, width: 64, heads: 2, contextLength: 64 },
   pretrain: { ...laptop.pretrain, steps: 2000 },
