@@ -17,8 +17,10 @@ describe("the smoke preset", () => {
     expect(code, output).toBe(0);
     const rows = lines("smoke/metrics.jsonl");
     const stages = new Set(rows.map(({ stage }) => stage));
-    expect([...stages]).toEqual(["pretrain", "sft", "reward", "ppo", "ppo-ptx"]);
-    for (const name of ["base", "reward-1", "policy-1", "ppo-1", "ppo-ptx-1"]) {
+    const aligning = ["reward", "ppo", "ppo-ptx"];
+    const again = aligning.map((stage) => `${stage} (round 2)`);
+    expect([...stages]).toEqual(["pretrain", "sft", ...aligning, ...again]);
+    for (const name of ["base", "sft-1", "reward-1", "policy-1", "ppo-ptx-1", "ppo-2", "ppo-ptx-2"]) {
       for (const file of ["config.json", "model.safetensors", "tokenizer.json"]) {
         expect(existsSync(join(folder, "smoke/checkpoints", name, file)), `${name}/${file}`).toBe(true);
       }
