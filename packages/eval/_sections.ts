@@ -63,22 +63,26 @@ function preferences({ winRates = [] }: ReportData, sheet: ChartSheet): Html | u
   const looks = looksOf(winRates.map((row) => row.model));
   const controlled = winRates.some((row) => row.lengthControlled);
   const judges = [...new Set(winRates.map((row) => row.judge))];
-  return html`<p>How often a model’s answer was preferred to the baseline’s. Every pair is judged in both orders, a tie counts half; intervals are 95 % bootstrap over prompts.${judges.length === 1 ? ` Judged by ${judges[0]}.` : ""}</p>
-${sheet.figure(
-  "Win rate",
-  controlled ? "Filled: as judged. Hollow: at equal length. Dashed: even." : "Dashed: even.",
-  {
-    kind: "whiskers",
-    x: { label: "comparisons won (%)", percent: true },
-    rule: 0.5,
-    domain: [0, 1],
-    rows: winRates.map((row) => ({
-      ...row.rate,
-      label: `${labelOf(row.model)} over ${labelOf(row.baseline)}`,
-      look: looks.get(row.model)!,
-      ...(row.lengthControlled ? { hollow: row.lengthControlled } : {}),
-    })),
-  },
+  return html`<p>How often a model’s answer was preferred to the baseline’s. Every pair is judged in both orders, a tie counts half; intervals are 95 % bootstrap over prompts.</p>
+${judges.map((judge) =>
+  sheet.figure(
+    `Win rate by ${judge}`,
+    controlled ? "Filled: as judged. Hollow: at equal length. Dashed: even." : "Dashed: even.",
+    {
+      kind: "whiskers",
+      x: { label: "comparisons won (%)", percent: true },
+      rule: 0.5,
+      domain: [0, 1],
+      rows: winRates
+        .filter((row) => row.judge === judge)
+        .map((row) => ({
+          ...row.rate,
+          label: `${labelOf(row.model)} over ${labelOf(row.baseline)}`,
+          look: looks.get(row.model)!,
+          ...(row.lengthControlled ? { hollow: row.lengthControlled } : {}),
+        })),
+    },
+  ),
 )}
 ${table(
   [

@@ -10,14 +10,19 @@ export function renderSummary(data: ReportData, width = 80): string {
   const share = (interval: Parameters<typeof formatShare>[0] | undefined) =>
     interval && formatShare(interval);
   const blocks: ReadonlyArray<readonly [string, ReadonlyArray<ReadonlyArray<string | undefined>>]> = [
-    [
-      "Win rate",
-      winRates.map(({ model, baseline, rate, lengthControlled }) => [
-        `${labelOf(model)} over ${labelOf(baseline)}`,
-        formatShare(rate),
-        lengthControlled && `${formatShare(lengthControlled)} at equal length`,
-      ]),
-    ],
+    ...[...new Set(winRates.map(({ judge }) => judge))].map(
+      (judge) =>
+        [
+          `Win rate by ${judge}`,
+          winRates
+            .filter((row) => row.judge === judge)
+            .map(({ model, baseline, rate, lengthControlled }) => [
+              `${labelOf(model)} over ${labelOf(baseline)}`,
+              formatShare(rate),
+              lengthControlled && `${formatShare(lengthControlled)} at equal length`,
+            ]),
+        ] as const,
+    ),
     [
       "Reward model",
       [
