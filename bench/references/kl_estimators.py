@@ -68,7 +68,7 @@ golden = {
     "k1": estimator(log_probs - ref_log_probs),
     "k2": estimator(0.5 * (log_probs - ref_log_probs) ** 2),
     "k3": estimator(k3_loss_fn(ref_log_probs, log_probs)),
-    "rewards": compute_rewards().tolist(),
+    "rewards": estimator(compute_rewards()),
     "controller": updates,
 }
 path = pathlib.Path(__file__).parents[2] / "packages/kl/golden/kl.json"

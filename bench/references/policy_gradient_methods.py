@@ -25,7 +25,9 @@ mask = torch.tensor([[1.0 if t < n else 0.0 for t in range(TIME)] for n in lengt
 old_log_probs = -3 * torch.rand(BATCH, TIME)
 ref_log_probs = old_log_probs + 0.4 * torch.randn(BATCH, TIME)
 log_probs = (old_log_probs + 0.3 * torch.randn(BATCH, TIME)).requires_grad_()
-rewards = torch.randn(BATCH)
+rewards = torch.randn(BATCH).requires_grad_()
+# The gradients of advantages are those of their sum with these weights.
+weights = torch.randn(BATCH)
 CLIP_RANGE, KL_COEFFICIENT = 0.2, 0.04
 
 
@@ -57,6 +59,11 @@ advantages = {
     "deviation": advantages_of(grpo_trainer, grpo_source, scale_rewards="group"),
     "none": advantages_of(grpo_trainer, grpo_source, scale_rewards="none"),
 }
+
+advantage_gradients = {
+    name: torch.autograd.grad((values * weights).sum(), rewards)[0].tolist() for name, values in advantages.items()
+}
+advantages = {name: values.detach() for name, values in advantages.items()}
 
 
 def loss_and_gradient(**settings):
@@ -117,6 +124,8 @@ golden = {
     "oldLogProbs": old_log_probs.tolist(),
     "refLogProbs": ref_log_probs.tolist(),
     "advantages": {name: values.tolist() for name, values in advantages.items()},
+    "weights": weights.tolist(),
+    "advantageGradients": advantage_gradients,
     "grpo": grpo,
     "rloo": rloo,
     "reinforce": reinforce,

@@ -17,9 +17,11 @@ BATCH, TIME = 4, 6
 lengths = [6, 3, 1, 4]
 gamma, lam, clip_range = 0.98, 0.95, 0.2
 mask = torch.tensor([[1.0 if t < n else 0.0 for t in range(TIME)] for n in lengths])
-rewards = torch.randn(BATCH, TIME)
-old_values = torch.randn(BATCH, TIME)
-values = (old_values + 0.3 * torch.randn(BATCH, TIME)).requires_grad_()
+rewards = torch.randn(BATCH, TIME).requires_grad_()
+old_values = torch.randn(BATCH, TIME).requires_grad_()
+values = (old_values.detach() + 0.3 * torch.randn(BATCH, TIME)).requires_grad_()
+# The gradients of what has many outputs are those of the sum of its outputs with these weights.
+weights = torch.randn(BATCH, TIME)
 
 
 def padded(rows):
@@ -59,7 +61,15 @@ advantages = padded([gae(rewards[b, :n], old_values[b, :n], lam) for b, n in enu
 returns = padded([advantages[b, :n] + old_values[b, :n] for b, n in enumerate(lengths)])
 monte_carlo = padded([gae(rewards[b, :n], old_values[b, :n], 1.0) + old_values[b, :n] for b, n in enumerate(lengths)])
 
-v, v_old, r = real(values), real(old_values), real(returns)
+whitened_advantages = spread(whiten(real(advantages), True))
+whitened_rewards = spread(whiten(real(rewards), False))
+
+
+def gradients(output, *inputs):
+    return [g.tolist() for g in torch.autograd.grad((output * weights).sum(), inputs, retain_graph=True)]
+
+
+v, v_old, r = real(values), real(old_values).detach(), real(returns).detach()
 clipped = torch.clamp(v, v_old - clip_range, v_old + clip_range)
 losses, clipped_losses = (v - r) ** 2, (clipped - r) ** 2
 value_loss = 0.5 * torch.max(losses, clipped_losses).mean()
@@ -81,8 +91,13 @@ golden = {
     "advantages": advantages.tolist(),
     "returns": returns.tolist(),
     "monteCarloReturns": monte_carlo.tolist(),
-    "whitenedAdvantages": spread(whiten(real(advantages), True)).tolist(),
-    "whitenedRewards": spread(whiten(real(rewards), False)).tolist(),
+    "weights": weights.tolist(),
+    "advantageGradients": gradients(advantages, rewards, old_values),
+    "returnGradients": gradients(returns, rewards, old_values),
+    "whitenedAdvantages": whitened_advantages.tolist(),
+    "whitenedAdvantagesGradient": gradients(whitened_advantages, advantages)[0],
+    "whitenedRewards": whitened_rewards.tolist(),
+    "whitenedRewardsGradient": gradients(whitened_rewards, rewards)[0],
     "valueLoss": value_loss.item(),
     "valueGradient": value_gradient.tolist(),
     "valueClipFraction": (clipped_losses > losses).float().mean().item(),

@@ -102,6 +102,8 @@ for name, (kind, classifier, dtype, config) in models.items():
     # Read back, because a cast model has lost the precision of its rotary frequencies.
     model = kind.from_pretrained(golden / name, dtype=torch.float64).eval()
     rows = [torch.randint(2, vocabulary, (length,)).tolist() for length in lengths]
+    # BERT has no final norm: every block ends with one.
+    final_norm = model.model.norm if hasattr(model, "model") else torch.nn.Identity()
     result = {}
     for side in ("right", "left"):
         ids, mask, positions = padded(rows, side)
@@ -116,6 +118,8 @@ for name, (kind, classifier, dtype, config) in models.items():
             "ids": ids.flatten().tolist(), "segments": mask.flatten().tolist(),
             "positions": positions.flatten().tolist(), "logits": rounded(at_real_tokens(output.logits, mask)),
             "hidden": rounded(at_real_tokens(output.hidden_states[-1], mask)), "loss": loss.item(),
+            # As if the model ended there: the final norm behind the states of every earlier layer.
+            "layers": [rounded(at_real_tokens(final_norm(x), mask)) for x in output.hidden_states[:-1]],
         }
     with torch.no_grad():
         if classifier is not None:

@@ -70,6 +70,8 @@ def case(side):
         "ids": ids.flatten().tolist(), "segments": mask.flatten().tolist(), "positions": positions.flatten().tolist(),
         "logits": rounded(logits * mask[..., None]),
         "hidden": rounded(output.hidden_states[-1] * mask[..., None]),
+        # As if the model ended there: the final norm behind the states of every earlier layer.
+        "layers": [rounded(model.transformer.ln_f(x) * mask[..., None]) for x in output.hidden_states[:-1]],
         "maskedLogits": rounded(model(ids, attention_mask=bias, position_ids=positions).logits * mask[..., None]),
         "scores": rounded(scalar(ids, attention_mask=mask, position_ids=positions).logits),
         "loss": loss.item(),

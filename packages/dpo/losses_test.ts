@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { expectFidelity, relativeError } from "@rlhf/core/testing/fidelity";
 import { useBackend } from "@rlhf/tensor/backend";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -33,25 +34,37 @@ const kto: OfPair = (chosen, rejected) => {
     undesirableWeight: 1,
   });
 };
-const losses: ReadonlyArray<readonly [name: string, inputs: "sums" | "means", loss: OfPair]> = [
-  ["dpo", "sums", (chosen, rejected) => dpoLoss(withReference(chosen, rejected), { beta })],
+const losses: ReadonlyArray<
+  readonly [name: string, formula: string, inputs: "sums" | "means", loss: OfPair]
+> = [
+  ["dpo", "DPO", "sums", (chosen, rejected) => dpoLoss(withReference(chosen, rejected), { beta })],
   [
     "conservativeDpo",
+    "DPO with label smoothing",
     "sums",
     (chosen, rejected) => dpoLoss(withReference(chosen, rejected), { beta, labelSmoothing }),
   ],
   [
     "robustDpo",
+    "robust DPO",
     "sums",
     (chosen, rejected) => robustDpoLoss(withReference(chosen, rejected), { beta, flipRate: labelSmoothing }),
   ],
-  ["ipo", "sums", (chosen, rejected) => ipoLoss(withReference(chosen, rejected), { tau: beta })],
-  ["kto", "sums", kto],
-  ["simpo", "means", (chosen, rejected) => simpoLoss({ chosen, rejected, beta, gamma })],
-  ["orpo", "means", (chosen, rejected) => orpoLoss({ chosen, rejected, lambda })],
+  ["ipo", "IPO", "sums", (chosen, rejected) => ipoLoss(withReference(chosen, rejected), { tau: beta })],
+  ["kto", "KTO", "sums", kto],
+  ["simpo", "SimPO", "means", (chosen, rejected) => simpoLoss({ chosen, rejected, beta, gamma })],
+  ["orpo", "ORPO", "means", (chosen, rejected) => orpoLoss({ chosen, rejected, lambda })],
 ];
 
-it.each(losses)("%s has the reference's loss and gradients", (name, inputs, loss) => {
+const check = (formula: string, found: tf.Tensor, expected: ReadonlyArray<number>) =>
+  expectFidelity({
+    formula,
+    source: golden.source,
+    error: relativeError(found.dataSync(), expected),
+    limit: 1e-5,
+  });
+
+it.each(losses)("%s has the reference's loss and gradients", (name, formula, inputs, loss) => {
   const before = tf.memory().numTensors;
   tf.tidy(() => {
     const given =
@@ -59,11 +72,9 @@ it.each(losses)("%s has the reference's loss and gradients", (name, inputs, loss
     const [chosen, rejected] = given.map((values) => tf.tensor1d(values)) as [tf.Tensor1D, tf.Tensor1D];
     const mean = (a: tf.Tensor, b: tf.Tensor) =>
       tf.mean(loss(a as tf.Tensor1D, b as tf.Tensor1D)) as tf.Scalar;
-    expect(mean(chosen, rejected).dataSync()[0]).toBeCloseTo(golden[name].loss, 5);
+    check(`${formula}: loss`, mean(chosen, rejected), [golden[name].loss]);
     tf.grads(mean)([chosen, rejected]).forEach((gradient, side) => {
-      golden[name].gradients[side].forEach((value: number, i: number) => {
-        expect(gradient.dataSync()[i]).toBeCloseTo(value, 5);
-      });
+      check(`${formula}: gradients`, gradient, golden[name].gradients[side]);
     });
   });
   expect(tf.memory().numTensors).toBe(before);

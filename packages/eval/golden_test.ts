@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { expectFidelity, type GoldenSource, relativeError } from "@rlhf/core/testing/fidelity";
+import { describe, it } from "vitest";
 import { bestOfNKl } from "./best_of_n_kl.ts";
 import { quantile } from "./bootstrap.ts";
 import { fitFrontier } from "./frontier.ts";
@@ -7,6 +8,7 @@ import { fitLengthEffect } from "./length_control.ts";
 import { wilson } from "./rates.ts";
 
 interface Golden {
+  readonly source: GoldenSource;
   readonly lengthFits: ReadonlyArray<{
     readonly preferences: ReadonlyArray<number>;
     readonly differences: ReadonlyArray<number>;
@@ -27,12 +29,18 @@ interface Golden {
 }
 const golden: Golden = JSON.parse(readFileSync(new URL("./golden/statistics.json", import.meta.url), "utf8"));
 
+const check = (
+  formula: string,
+  found: ReadonlyArray<number>,
+  expected: ReadonlyArray<number>,
+  limit: number,
+) => expectFidelity({ formula, source: golden.source, error: relativeError(found, expected), limit });
+
 describe("against torch and numpy", () => {
   it("length effects, noisy and separated", () => {
     for (const fit of golden.lengthFits) {
       const { intercept, slope } = fitLengthEffect(fit);
-      expect(intercept).toBeCloseTo(fit.intercept, 7);
-      expect(slope).toBeCloseTo(fit.slope, 7);
+      check("length effect: intercept and slope", [intercept, slope], [fit.intercept, fit.slope], 1e-7);
     }
   });
 
@@ -40,29 +48,29 @@ describe("against torch and numpy", () => {
     for (const fit of golden.frontierFits) {
       const points = fit.kl.map((kl, i) => ({ kl, reward: fit.reward[i]! }));
       const { alpha, beta, rSquared } = fitFrontier(points, fit.form);
-      expect(alpha).toBeCloseTo(fit.alpha, 9);
-      expect(beta).toBeCloseTo(fit.beta, 9);
-      expect(rSquared).toBeCloseTo(fit.rSquared, 9);
+      check("frontier: α, β and R²", [alpha, beta, rSquared], [fit.alpha, fit.beta, fit.rSquared], 1e-9);
     }
   });
 
   it("Wilson’s intervals, also at 0 and n successes", () => {
     for (const row of golden.wilson) {
       const { low, high } = wilson(row.successes, row.count);
-      expect(low).toBeCloseTo(row.low, 9);
-      expect(high).toBeCloseTo(row.high, 9);
+      check("Wilson’s interval", [low, high], [row.low, row.high], 1e-9);
     }
   });
 
   it("quantiles", () => {
     const { values, shares, expected } = golden.quantiles;
     const sorted = values.toSorted((a, b) => a - b);
-    expected.forEach((value, i) => {
-      expect(quantile(sorted, shares[i]!)).toBeCloseTo(value, 12);
-    });
+    check(
+      "quantiles",
+      shares.map((share) => quantile(sorted, share)),
+      expected,
+      1e-12,
+    );
   });
 
   it("KL of best-of-n", () => {
-    for (const { n, kl } of golden.bestOfN) expect(bestOfNKl(n)).toBeCloseTo(kl, 4);
+    for (const { n, kl } of golden.bestOfN) check("KL of best-of-n", [bestOfNKl(n)], [kl], 1e-4);
   });
 });

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { expectFidelity } from "@rlhf/core/testing/fidelity";
+import { expectFidelity, relativeError } from "@rlhf/core/testing/fidelity";
 import { useBackend } from "@rlhf/tensor/backend";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -11,10 +11,8 @@ const golden = JSON.parse(readFileSync(new URL("golden/kl.json", import.meta.url
 
 beforeAll(() => useBackend("cpu"));
 
-const close = (formula: string, actual: tf.Tensor, expected: unknown) => {
-  const values = tf.tidy(() => Array.from(actual.dataSync()));
-  const numbers = (expected as Array<Array<number>>).flat();
-  const error = Math.hypot(...numbers.map((value, i) => value - values[i]!)) / Math.hypot(...numbers);
+const close = (formula: string, actual: tf.Tensor, expected: Array<Array<number>>) => {
+  const error = relativeError(actual.dataSync(), expected.flat());
   expectFidelity({ formula, source: golden.source, error, limit: 1e-5 });
 };
 
@@ -80,7 +78,13 @@ describe("penalizedRewards", () => {
 
   it("equals the reference: signed KL on every token, the score on the last real one", () => {
     const before = tf.memory().numTensors;
-    tf.tidy(() => close("rewards with the penalty", penalizedRewards(inputs()), golden.rewards));
+    tf.tidy(() => {
+      const given = inputs();
+      close("rewards with the penalty: values", penalizedRewards(given), golden.rewards.values);
+      const f = (logProbs: tf.Tensor) => penalizedRewards({ ...given, logProbs: logProbs as tf.Tensor2D });
+      const gradient = tf.grad(f)(given.logProbs, tf.tensor(golden.weights));
+      close("rewards with the penalty: gradient", gradient, golden.rewards.gradient);
+    });
     expect(tf.memory().numTensors).toBe(before);
   });
 
@@ -119,7 +123,12 @@ describe("controllers", () => {
     let controller: KlController = adaptiveKl();
     for (const { kl, episodes, coefficient } of golden.controller) {
       controller = updateKlController(controller, { kl, episodes });
-      expect(controller.coefficient).toBeCloseTo(coefficient, 12);
+      expectFidelity({
+        formula: "adaptive controller: coefficients of six updates",
+        source: golden.source,
+        error: relativeError([controller.coefficient], [coefficient]),
+        limit: 1e-12,
+      });
     }
   });
 

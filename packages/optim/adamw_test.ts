@@ -1,21 +1,16 @@
 import { readFileSync } from "node:fs";
-import { expectFidelity } from "@rlhf/core/testing/fidelity";
+import { expectFidelity, relativeError } from "@rlhf/core/testing/fidelity";
 import { useBackend } from "@rlhf/tensor/backend";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, expect, it } from "vitest";
 import { applyAdamw, disposeAdamw, initAdamw } from "./adamw.ts";
 import { initEma, updateEma } from "./ema.ts";
-import { cosine, linear } from "./schedules.ts";
+import { constantWithWarmup, cosine, linear } from "./schedules.ts";
 import { trainStep } from "./train_step.ts";
 
 const golden = JSON.parse(readFileSync(new URL("golden/adamw.json", import.meta.url), "utf8"));
 
 beforeAll(() => useBackend("cpu"));
-
-const relativeError = (found: ArrayLike<number>, expected: ReadonlyArray<number>) => {
-  const norm = (x: ReadonlyArray<number>) => Math.hypot(...x);
-  return norm(expected.map((value, i) => value - found[i]!)) / norm(expected);
-};
 
 it("makes fifty steps as torch does: AdamW, clipping, cosine rate, average of the weights", async () => {
   const before = tf.memory().numTensors;
@@ -57,17 +52,17 @@ it("makes fifty steps as torch does: AdamW, clipping, cosine rate, average of th
   expect(tf.memory().numTensors).toBe(before);
 });
 
-it("schedules give torch's rates", () => {
+it("schedules give the rates of torch and transformers", () => {
   const { steps: total, warmup, peak, floorShare } = golden;
-  const schedules = {
-    cosine: cosine({ peak, total, floorShare, warmup }),
-    linear: linear({ peak, total, floorShare, warmup }),
-  };
-  for (const [name, schedule] of Object.entries(schedules)) {
-    const error = relativeError(
-      golden[name].map((_: number, step: number) => schedule(step)),
-      golden[name],
-    );
+  const schedules = [
+    ["cosine", cosine({ peak, total, floorShare, warmup }), golden.cosine],
+    ["linear", linear({ peak, total, floorShare, warmup }), golden.linear],
+    ["constant", constantWithWarmup({ peak, warmup, warmupStart: 0.1 }), golden.constants["0.1"]],
+    ["constant", constantWithWarmup({ peak, warmup, warmupStart: 0 }), golden.constants["0.0"]],
+  ] as const;
+  for (const [name, schedule, rates] of schedules) {
+    const found = Array.from({ length: total }, (_, step) => schedule(step));
+    const error = relativeError(found, rates);
     expectFidelity({ formula: `${name} schedule with warm-up`, source: golden.source, error, limit: 1e-12 });
   }
 });

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { expectFidelity, relativeError } from "@rlhf/core/testing/fidelity";
 import { useBackend } from "@rlhf/tensor/backend";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -28,6 +29,13 @@ const close = (actual: tf.Tensor, expected: ReadonlyArray<number>, digits = 5) =
     expect(values[i]).toBeCloseTo(value, digits);
   });
 };
+const check = (formula: string, found: tf.Tensor, expected: ReadonlyArray<number>) =>
+  expectFidelity({
+    formula,
+    source: golden.source,
+    error: relativeError(found.dataSync(), expected),
+    limit: 1e-5,
+  });
 const gradientOf = (loss: (logProbs: tf.Tensor2D) => tf.Scalar) =>
   tf.grad((x) => loss(x as tf.Tensor2D))(tf.tensor2d(golden.logProbs));
 
@@ -36,10 +44,16 @@ describe("advantages", () => {
 
   it("are the reference's", () => {
     tf.tidy(() => {
-      const given = { rewards: rewards(), groupSize };
-      close(leaveOneOut(given), golden.advantages.leaveOneOut);
-      close(groupAdvantages({ ...given, scale: "deviation" }), golden.advantages.deviation);
-      close(groupAdvantages({ ...given, scale: "none" }), golden.advantages.none);
+      for (const [formula, name, advantages] of [
+        ["advantages of RLOO", "leaveOneOut", leaveOneOut],
+        ["advantages of GRPO", "deviation", (x) => groupAdvantages({ ...x, scale: "deviation" })],
+        ["advantages of Dr. GRPO", "none", (x) => groupAdvantages({ ...x, scale: "none" })],
+      ] satisfies Array<[string, string, typeof leaveOneOut]>) {
+        const f = (x: tf.Tensor) => advantages({ rewards: x as tf.Tensor1D, groupSize });
+        check(`${formula}: values`, f(rewards()), golden.advantages[name]);
+        const gradient = tf.grad(f)(rewards(), tf.tensor1d(golden.weights));
+        check(`${formula}: gradient`, gradient, golden.advantageGradients[name]);
+      }
     });
   });
 
@@ -78,8 +92,9 @@ describe("the loss of REINFORCE", () => {
     const before = tf.memory().numTensors;
     tf.tidy(() => {
       const given = inputs("leaveOneOut");
-      expect(scalar(reinforceLoss(given))).toBeCloseTo(golden.reinforce.loss, 5);
-      close(
+      check("REINFORCE: loss", reinforceLoss(given), [golden.reinforce.loss]);
+      check(
+        "REINFORCE: gradient",
         gradientOf((logProbs) => reinforceLoss({ ...given, logProbs })),
         golden.reinforce.gradient.flat(),
       );
@@ -94,9 +109,10 @@ describe("the sequence surrogate of RLOO", () => {
     tf.tidy(() => {
       const given = { ...inputs("leaveOneOut"), clipRange };
       const { loss, clipFraction } = sequenceSurrogate(given);
-      expect(scalar(loss)).toBeCloseTo(golden.rloo.loss, 5);
-      expect(scalar(clipFraction)).toBeCloseTo(golden.rloo.metrics[0], 5);
-      close(
+      check("RLOO: loss", loss, [golden.rloo.loss]);
+      check("RLOO: clip fraction", clipFraction, [golden.rloo.metrics[0]]);
+      check(
+        "RLOO: gradient",
         gradientOf((logProbs) => sequenceSurrogate({ ...given, logProbs }).loss),
         golden.rloo.gradient.flat(),
       );
@@ -132,9 +148,11 @@ describe("the loss of GRPO", () => {
         const options = given(weight);
         const { loss, lossKl, clipFraction } = grpoLoss(options);
         const expected = golden.grpo[weight];
-        expect(scalar(loss)).toBeCloseTo(expected.loss, 5);
-        close(tf.stack([lossKl, clipFraction]), expected.metrics);
-        close(
+        check(`GRPO, weight by ${weight}: loss`, loss, [expected.loss]);
+        check(`GRPO, weight by ${weight}: KL`, lossKl, [expected.metrics[0]]);
+        check(`GRPO, weight by ${weight}: clip fraction`, clipFraction, [expected.metrics[1]]);
+        check(
+          `GRPO, weight by ${weight}: gradient`,
           gradientOf((logProbs) => grpoLoss({ ...options, logProbs }).loss),
           expected.gradient.flat(),
         );

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { expectFidelity, relativeError } from "@rlhf/core/testing/fidelity";
 import { maskedWhiten } from "@rlhf/tensor";
 import { useBackend } from "@rlhf/tensor/backend";
 import * as tf from "@tensorflow/tfjs-core";
@@ -25,6 +26,13 @@ const close = (actual: tf.Tensor, expected: ReadonlyArray<ReadonlyArray<number>>
     expect(values[i]).toBeCloseTo(value, digits);
   });
 };
+const check = (formula: string, found: tf.Tensor, expected: ReadonlyArray<number>) =>
+  expectFidelity({
+    formula,
+    source: golden.source,
+    error: relativeError(found.dataSync(), expected),
+    limit: 1e-5,
+  });
 const pad = (x: tf.Tensor2D, value: number) => tf.concat([x, tf.fill([4, 3], value)], 1) as tf.Tensor2D;
 
 describe("gae", () => {
@@ -32,8 +40,21 @@ describe("gae", () => {
     const before = tf.memory().numTensors;
     tf.tidy(() => {
       const { advantages, returns } = gae(inputs());
-      close(advantages, golden.advantages);
-      close(returns, golden.returns);
+      check("GAE: advantages", advantages, golden.advantages.flat());
+      check("GAE: returns", returns, golden.returns.flat());
+      for (const [name, expected] of [
+        ["advantages", golden.advantageGradients],
+        ["returns", golden.returnGradients],
+      ] as const) {
+        const f = (rewards: tf.Tensor, values: tf.Tensor) =>
+          gae({ ...inputs(), rewards: rewards as tf.Tensor2D, values: values as tf.Tensor2D })[name];
+        const [byRewards, byValues] = tf.grads(f)(
+          [inputs().rewards, inputs().values],
+          tf.tensor2d(golden.weights),
+        );
+        check(`GAE: gradient of the ${name} by rewards`, byRewards!, expected[0].flat());
+        check(`GAE: gradient of the ${name} by values`, byValues!, expected[1].flat());
+      }
     });
     expect(tf.memory().numTensors).toBe(before);
   });
@@ -79,12 +100,15 @@ describe("gae", () => {
 });
 
 describe("whitening", () => {
-  it("has the reference's values with and without the mean shifted away", () => {
+  it.each([
+    ["masked whitening", true, golden.advantages, "whitenedAdvantages"],
+    ["masked whitening without mean shift", false, golden.rewards, "whitenedRewards"],
+  ] as const)("%s has the reference's values and gradient", (formula, center, input, name) => {
     tf.tidy(() => {
-      const { rewards, mask } = inputs();
-      const advantages = tf.tensor2d(golden.advantages);
-      close(maskedWhiten(advantages, mask, { center: true }), golden.whitenedAdvantages, 4);
-      close(maskedWhiten(rewards, mask, { center: false }), golden.whitenedRewards, 4);
+      const f = (x: tf.Tensor) => maskedWhiten(x, inputs().mask, { center });
+      check(`${formula}: values`, f(tf.tensor2d(input)), golden[name].flat());
+      const gradient = tf.grad(f)(tf.tensor2d(input), tf.tensor2d(golden.weights));
+      check(`${formula}: gradient`, gradient, golden[`${name}Gradient`].flat());
     });
   });
 });
@@ -102,12 +126,12 @@ describe("clippedValueLoss", () => {
     const before = tf.memory().numTensors;
     tf.tidy(() => {
       const { loss, clipFraction } = clippedValueLoss(losses());
-      expect(scalar(loss)).toBeCloseTo(golden.valueLoss, 5);
-      expect(scalar(clipFraction)).toBeCloseTo(golden.valueClipFraction, 6);
+      check("clipped value loss: loss", loss, [golden.valueLoss]);
+      check("clipped value loss: clip fraction", clipFraction, [golden.valueClipFraction]);
       const gradient = tf.grad(
         (values) => clippedValueLoss({ ...losses(), values: values as tf.Tensor2D }).loss,
       );
-      close(gradient(losses().values), golden.valueGradient);
+      check("clipped value loss: gradient", gradient(losses().values), golden.valueGradient.flat());
     });
     expect(tf.memory().numTensors).toBe(before);
   });
@@ -132,7 +156,7 @@ describe("explainedVariance", () => {
     tf.tidy(() => {
       const returns = tf.tensor2d(golden.returns) as tf.Tensor2D;
       const { values, mask } = inputs();
-      expect(scalar(explainedVariance({ values, returns, mask }))).toBeCloseTo(golden.explainedVariance, 5);
+      check("explained variance", explainedVariance({ values, returns, mask }), [golden.explainedVariance]);
       expect(scalar(explainedVariance({ values: returns, returns, mask }))).toBeCloseTo(1, 6);
     });
   });

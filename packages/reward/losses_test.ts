@@ -1,3 +1,4 @@
+import { expectFidelity, relativeError } from "@rlhf/core/testing/fidelity";
 import { useBackend } from "@rlhf/tensor/backend";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -35,6 +36,9 @@ function expectClose(actual: ReadonlyArray<number>, expected: ReadonlyArray<numb
   }
 }
 
+const check = (formula: string, found: ReadonlyArray<number>, expected: ReadonlyArray<number>) =>
+  expectFidelity({ formula, source: golden.source, error: relativeError(found, expected), limit: 1e-5 });
+
 describe("bradleyTerryLoss", () => {
   it.each(golden.pairwise)("gives TRL's value and gradient, case %#", async (example) => {
     const { loss, gradients } = await differentiate(
@@ -47,9 +51,10 @@ describe("bradleyTerryLoss", () => {
       example.chosen,
       example.rejected,
     );
-    expectClose([loss], [example.loss]);
-    expectClose(gradients[0]!, example.chosenGradient);
-    expectClose(gradients[1]!, example.rejectedGradient);
+    const name = `pairwise ranking loss${example.margin ? " with a margin" : ""}`;
+    check(`${name}: loss`, [loss], [example.loss]);
+    check(`${name}: gradients`, gradients[0]!, example.chosenGradient);
+    check(`${name}: gradients`, gradients[1]!, example.rejectedGradient);
   });
 
   it("refuses scores that do not pair up", () => {
@@ -71,8 +76,8 @@ describe("rankingLoss", () => {
         (scores) => rankingLoss({ scores, pairs }),
         prompts.flatMap((prompt) => prompt.scores),
       );
-      expectClose([actual.loss], [loss]);
-      expectClose(actual.gradients[0]!, gradient);
+      check("K-wise ranking loss: loss", [actual.loss], [loss]);
+      check("K-wise ranking loss: gradient", actual.gradients[0]!, gradient);
     },
   );
 

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { expectFidelity, type GoldenSource } from "@rlhf/core/testing/fidelity";
+import { differences, expectFidelity, type GoldenSource } from "@rlhf/core/testing/fidelity";
 import { describe, expect, it } from "vitest";
 import { tokenizerFromJson } from "./load.ts";
 import { tokenOffsets } from "./offsets.ts";
@@ -16,10 +16,6 @@ interface Case {
   readonly offsets: ReadonlyArray<readonly [number, number]>;
   readonly decoded: string;
 }
-
-/** How many entries of two lists differ. */
-const differences = (a: ReadonlyArray<unknown>, b: ReadonlyArray<unknown>): number =>
-  Array.from({ length: Math.max(a.length, b.length) }, (_, i) => a[i] !== b[i]).filter(Boolean).length;
 
 describe.each(["gpt2", "llama3", "qwen2", "llama2", "bert", "bert_cased"])("%s", (name) => {
   const golden = read(name);

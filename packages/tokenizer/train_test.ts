@@ -1,10 +1,12 @@
 import { readFileSync } from "node:fs";
+import { differences, expectFidelity, type GoldenSource } from "@rlhf/core/testing/fidelity";
 import { describe, expect, it } from "vitest";
 import { tokenizerFromJson } from "./load.ts";
 import { trainBpe } from "./train.ts";
 
 /** From Hugging Face's tokenizers: bench/references/tokenizer_bpe.py. */
 const golden: {
+  readonly source: GoldenSource;
   readonly shell: object;
   readonly vocab: Record<string, number>;
   readonly cases: ReadonlyArray<{
@@ -15,23 +17,36 @@ const golden: {
   }>;
   readonly probes: ReadonlyArray<{ text: string; ids: Array<number> }>;
 } = JSON.parse(readFileSync(new URL("golden/bpe.json", import.meta.url), "utf8"));
+const check = (what: string, found: ReadonlyArray<unknown>, expected: ReadonlyArray<unknown>) => {
+  expect(found).toEqual(expected);
+  const error = differences(found, expected);
+  expectFidelity({ formula: `trained BPE: ${what}`, source: golden.source, error, limit: 0 });
+};
 const prose = golden.cases[0]!;
 
 describe("trainBpe equals the reference trainer", () => {
   it.each(golden.cases.map((example, i) => [i, example] as const))("in its merges, text %i", (_, example) => {
     const { model } = trainBpe(example.texts, { vocabSize: example.vocabSize });
-    expect(model.merges.map((merge) => (merge as ReadonlyArray<string>).join(" "))).toEqual(example.merges);
+    check(
+      "merges",
+      model.merges.map((merge) => (merge as ReadonlyArray<string>).join(" ")),
+      example.merges,
+    );
     expect(Object.keys(model.vocab).length).toBe(example.tokens);
   });
 
   it("in its vocabulary and in the rest of tokenizer.json", () => {
     const json = trainBpe(prose.texts, prose);
-    expect(json.model.vocab).toEqual(golden.vocab);
+    const byToken = (vocab: Record<string, number>) =>
+      Object.entries(vocab)
+        .sort(([, a], [, b]) => a - b)
+        .map(([token, id]) => `${id} ${token}`);
+    check("vocabulary", byToken(json.model.vocab), byToken(golden.vocab));
     expect({ ...json, model: { ...json.model, vocab: {}, merges: [] } }).toEqual(golden.shell);
   });
 
   it.each(golden.probes)("in the ids of $text", ({ text, ids }) => {
-    expect(tokenizerFromJson(trainBpe(prose.texts, prose)).encode(text)).toEqual(ids);
+    check("ids", tokenizerFromJson(trainBpe(prose.texts, prose)).encode(text), ids);
   });
 });
 

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
 import * as NodePath from "@effect/platform-node/NodePath";
 import { key } from "@rlhf/core/random";
-import { expectFidelity } from "@rlhf/core/testing/fidelity";
+import { expectFidelity, relativeError } from "@rlhf/core/testing/fidelity";
 import { useBackend } from "@rlhf/tensor/backend";
 import { createKvCache, decodeStep } from "@rlhf/tensor/decode_step";
 import { valueAndGrads } from "@rlhf/tensor/value_and_grads";
@@ -21,7 +21,7 @@ import { cloneModel, disposeModel, type Model } from "./model.ts";
 import { decoderSpec, decoderWeights } from "./parameters.ts";
 import { decodeSafetensors } from "./safetensors.ts";
 import { disposeScalarModel, initScalarModel, sequenceScores } from "./scalar_head.ts";
-import { goldenPath, meanNegative, relativeError } from "./testing/golden.ts";
+import { goldenPath, meanNegative } from "./testing/golden.ts";
 import { atRealTokens, cpuAndNative, inputOf, readGoldenModel } from "./testing/golden_model.ts";
 
 const files = Layer.merge(NodeFileSystem.layer, NodePath.layer);
@@ -72,6 +72,18 @@ describe.each(cases)("%s on %s gives what transformers gives", (name, backend) =
     const found = await run(padding, (batch) => atRealTokens(logits(model, batch), batch.segments));
     check(`logits, padded ${padding}`, relativeError(found, expected.logits));
     check(`loss, padded ${padding}`, relativeError(await run(padding, loss), [expected.loss]));
+  });
+
+  it.each(["right", "left"] as const)("padded on the %s: hidden states of every layer", async (padding) => {
+    for (const [layers, expected] of golden[padding].layers.entries()) {
+      // The first blocks are a model of their own, the final norm included.
+      const cut: Model = { ...model, config: { ...model.config, layers } };
+      const hidden = await run(padding, (batch) => atRealTokens(hiddenStates(cut, batch), batch.segments));
+      check(
+        `hidden states after ${layers} of ${model.config.layers} layers`,
+        relativeError(hidden, expected),
+      );
+    }
   });
 
   it("gradients of every parameter", async () => {

@@ -1,5 +1,6 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
 import * as NodePath from "@effect/platform-node/NodePath";
+import { expectFidelity, relativeError } from "@rlhf/core/testing/fidelity";
 import { useBackend } from "@rlhf/tensor/backend";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
@@ -10,7 +11,7 @@ import { maskedTokenLogProbs, nextTokenLogProbs } from "./log_probs.ts";
 import { logits } from "./logits.ts";
 import { disposeModel, type Model } from "./model.ts";
 import { disposeScalarModel, type ScalarModel, sequenceScores } from "./scalar_head.ts";
-import { golden, goldenPath, goldenSequences, oneSequence, relativeError } from "./testing/golden.ts";
+import { golden, goldenPath, goldenSequences, oneSequence } from "./testing/golden.ts";
 
 const files = Layer.merge(NodeFileSystem.layer, NodePath.layer);
 
@@ -50,18 +51,25 @@ const atRealTokens = (x: tf.Tensor3D, segments: tf.Tensor2D) =>
 
 describe.each(["right", "left"] as const)("a GPT-2 of transformers, padded on the %s", (padding) => {
   const expected = golden[padding];
+  const check = (what: string, found: ArrayLike<number>, numbers: ReadonlyArray<number>) =>
+    expectFidelity({
+      formula: `gpt2: ${what}`,
+      source: golden.source,
+      error: relativeError(found, numbers),
+      limit: 1e-5,
+    });
 
   it("gives its logits without the causal mask", async () => {
     const bidirectional = { ...model, config: { ...model.config, architecture: "masked-lm" as const } };
     const found = await valuesOf(padding, (batch) =>
       tf.tidy(() => atRealTokens(logits(bidirectional, batch), batch.segments)),
     );
-    expect(relativeError(found, expected.maskedLogits)).toBeLessThan(1e-5);
+    check(`logits without the causal mask, padded ${padding}`, found, expected.maskedLogits);
   });
 
   it("gives its scores", async () => {
     const found = await valuesOf(padding, (batch) => sequenceScores(scorer, batch));
-    expect(relativeError(found, expected.scores)).toBeLessThan(1e-5);
+    check("scores of the sequence classifier", found, expected.scores);
   });
 });
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
 import * as NodePath from "@effect/platform-node/NodePath";
 import { key } from "@rlhf/core/random";
-import { expectFidelity, type GoldenSource } from "@rlhf/core/testing/fidelity";
+import { expectFidelity, type GoldenSource, relativeError } from "@rlhf/core/testing/fidelity";
 import { useBackend } from "@rlhf/tensor/backend";
 import { valueAndGrads } from "@rlhf/tensor/value_and_grads";
 import * as tf from "@tensorflow/tfjs-core";
@@ -22,7 +22,7 @@ import { logits } from "./logits.ts";
 import { addLora, type LoraConfig, mergeLora, withoutAdapter } from "./lora.ts";
 import { cloneModel, disposeModel, type Model } from "./model.ts";
 import { cloneScalarModel, disposeScalarModel, initScalarModel, sequenceScores } from "./scalar_head.ts";
-import { goldenPath, meanNegative, oneSequence, relativeError } from "./testing/golden.ts";
+import { goldenPath, meanNegative, oneSequence } from "./testing/golden.ts";
 import { atRealTokens, cpuAndNative, inputOf, readGoldenModel } from "./testing/golden_model.ts";
 import { tinyModel } from "./testing/tiny_model.ts";
 

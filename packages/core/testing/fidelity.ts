@@ -19,6 +19,18 @@ export interface FidelityNote {
   readonly test: string;
 }
 
+/** ‖found − expected‖ / ‖expected‖, without the division where every expected number is 0; infinite for lists of two lengths. */
+export function relativeError(found: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (found.length !== expected.length) return Number.POSITIVE_INFINITY;
+  const numbers = Array.from(expected);
+  return Math.hypot(...numbers.map((value, i) => value - found[i]!)) / (Math.hypot(...numbers) || 1);
+}
+
+/** How many entries of two lists differ. */
+export function differences(a: ReadonlyArray<unknown>, b: ReadonlyArray<unknown>): number {
+  return Array.from({ length: Math.max(a.length, b.length) }, (_, i) => a[i] !== b[i]).filter(Boolean).length;
+}
+
 /**
  * Asserts that an error lies below its limit; a limit of 0 asks for equality. `scripts/fidelity.ts` has these errors
  * written to a file.

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import type { GoldenSource } from "@rlhf/core/testing/fidelity";
 import * as tf from "@tensorflow/tfjs-core";
 import { type Sequences, toSequences } from "../batch.ts";
 
@@ -13,9 +14,13 @@ interface Case {
 }
 
 /** What Python's transformers computed; see the script named in the file. */
-export const golden: { batch: number; time: number; right: Case; left: Case } = JSON.parse(
-  readFileSync(new URL("../golden/gpt2.json", import.meta.url), "utf8"),
-);
+export const golden: {
+  source: GoldenSource;
+  batch: number;
+  time: number;
+  right: Case;
+  left: Case;
+} = JSON.parse(readFileSync(new URL("../golden/gpt2.json", import.meta.url), "utf8"));
 
 /** The path of a golden file or folder. */
 export const goldenPath = (name: string) => new URL(`../golden/${name}`, import.meta.url).pathname;
@@ -39,12 +44,6 @@ export const oneSequence = (tokens: ReadonlyArray<number>): Sequences =>
     batch: 1,
     time: tokens.length,
   });
-
-/** ‖found − expected‖ / ‖expected‖ */
-export const relativeError = (found: ArrayLike<number>, expected: ArrayLike<number>): number => {
-  const numbers = Array.from(expected);
-  return Math.hypot(...numbers.map((value, i) => value - found[i]!)) / Math.hypot(...numbers);
-};
 
 /** −Σ mask · log p / Σ mask, as a scalar tensor. */
 export const meanNegative = (logProbs: tf.Tensor2D, segments: tf.Tensor2D): tf.Scalar =>

@@ -11,6 +11,8 @@ export interface GoldenCase {
   readonly positions: ReadonlyArray<number>;
   readonly logits: ReadonlyArray<number>;
   readonly hidden: ReadonlyArray<number>;
+  /** The hidden states of the model that ends before the first block, behind it, …; `hidden` is that of them all. */
+  readonly layers: ReadonlyArray<ReadonlyArray<number>>;
   readonly scores: ReadonlyArray<number>;
   readonly loss: number;
 }
