@@ -1,0 +1,7 @@
+/** PPO with pretraining gradients mixed in, InstructGPT's own choice. */
+import { Effect } from "effect";
+import { reinforce } from "../instructgpt-repro/reinforce.ts";
+import type { Optimize } from "./last_stage.ts";
+
+export const optimize: Optimize = (stage) =>
+  Effect.map(reinforce({ ...stage, gold: [], config: stage.config.ppo }), ({ model }) => model);
