@@ -48,7 +48,7 @@ const laptop = {
     maxGradNorm: 1,
   },
   ppo: {
-    iterations: 55,
+    iterations: 40,
     batchSize: 128,
     minibatchSize: 64,
     microBatchSize: 64,
