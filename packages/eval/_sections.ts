@@ -64,26 +64,26 @@ function preferences({ winRates = [] }: ReportData, sheet: ChartSheet): Html | u
   const controlled = winRates.some((row) => row.lengthControlled);
   const judges = [...new Set(winRates.map((row) => row.judge))];
   return html`<p>How often a model’s answer was preferred to the baseline’s. Every pair is judged in both orders, a tie counts half; intervals are 95 % bootstrap over prompts.</p>
-${judges.map((judge) =>
-  sheet.figure(
-    `Win rate by ${judge}`,
-    controlled ? "Filled: as judged. Hollow: at equal length. Dashed: even." : "Dashed: even.",
-    {
-      kind: "whiskers",
-      x: { label: "comparisons won (%)", percent: true },
-      rule: 0.5,
-      domain: [0, 1],
-      rows: winRates
-        .filter((row) => row.judge === judge)
-        .map((row) => ({
-          ...row.rate,
-          label: `${labelOf(row.model)} over ${labelOf(row.baseline)}`,
-          look: looks.get(row.model)!,
-          ...(row.lengthControlled ? { hollow: row.lengthControlled } : {}),
-        })),
-    },
-  ),
-)}
+<div class="grid wide">${judges.map((judge) =>
+    sheet.figure(
+      `Win rate by ${judge}`,
+      controlled ? "Filled: as judged. Hollow: at equal length. Dashed: even." : "Dashed: even.",
+      {
+        kind: "whiskers",
+        x: { label: "comparisons won (%)", percent: true },
+        rule: 0.5,
+        domain: [0, 1],
+        rows: winRates
+          .filter((row) => row.judge === judge)
+          .map((row) => ({
+            ...row.rate,
+            label: `${labelOf(row.model)} over ${labelOf(row.baseline)}`,
+            look: looks.get(row.model)!,
+            ...(row.lengthControlled ? { hollow: row.lengthControlled } : {}),
+          })),
+      },
+    ),
+  )}</div>
 ${table(
   [
     "Model",
