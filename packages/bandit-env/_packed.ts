@@ -1,4 +1,4 @@
-import { padRight } from "@rlhf/data";
+import { padRight } from "@rlhf/data/token_batch";
 import { embed } from "@rlhf/tensor";
 import { type Sequences, toSequences } from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";

@@ -13,7 +13,7 @@ import {
 import { NonFiniteLoss } from "@rlhf/core/errors";
 import { fold, type Key } from "@rlhf/core/random";
 import type { EncodedPrompt, Tokens } from "@rlhf/core/records";
-import { minibatches } from "@rlhf/data";
+import { minibatches } from "@rlhf/data/minibatches";
 import {
   type AdamwState,
   constantWithWarmup,

@@ -2,7 +2,7 @@ import { responseMask } from "@rlhf/bandit-env";
 import { InvalidInput, type Problem } from "@rlhf/core/errors";
 import { fold, type Key } from "@rlhf/core/random";
 import type { EncodedRanking, Tokens } from "@rlhf/core/records";
-import { minibatches } from "@rlhf/data";
+import { minibatches } from "@rlhf/data/minibatches";
 import {
   type AdamwState,
   cosine,

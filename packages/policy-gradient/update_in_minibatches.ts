@@ -1,6 +1,6 @@
 import { NonFiniteLoss } from "@rlhf/core/errors";
 import { fold, type Key } from "@rlhf/core/random";
-import { minibatches } from "@rlhf/data";
+import { minibatches } from "@rlhf/data/minibatches";
 import * as Effect from "effect/Effect";
 import { RatioNotOne } from "./errors.ts";
 

@@ -1,4 +1,4 @@
-import type { TokenBatch } from "@rlhf/data";
+import type { TokenBatch } from "@rlhf/data/token_batch";
 import type { LossWithMetrics } from "@rlhf/optim";
 import { maskedMean } from "@rlhf/tensor";
 import { type Model, nextTokenLogProbs, toSequences } from "@rlhf/transformer";

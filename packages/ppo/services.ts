@@ -1,5 +1,5 @@
 import { integers, type Key } from "@rlhf/core/random";
-import { type PadOptions, padRight, type Row, type TokenBatch } from "@rlhf/data";
+import { type PadOptions, padRight, type Row, type TokenBatch } from "@rlhf/data/token_batch";
 import * as Context from "effect/Context";
 import type * as Ref from "effect/Ref";
 import type { PpoConfig } from "./config.ts";

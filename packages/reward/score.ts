@@ -1,5 +1,5 @@
 import type { Tokens } from "@rlhf/core/records";
-import { padRight } from "@rlhf/data";
+import { padRight } from "@rlhf/data/token_batch";
 import { type ScalarModel, sequenceScores, toSequences } from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";

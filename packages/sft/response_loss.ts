@@ -1,4 +1,4 @@
-import type { TokenBatch } from "@rlhf/data";
+import type { TokenBatch } from "@rlhf/data/token_batch";
 import { maskedMean } from "@rlhf/tensor/masked_statistics";
 import { type ForwardOptions, type Model, nextTokenLogProbs, toSequences } from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";

@@ -1,10 +1,14 @@
 import * as tf from "@tensorflow/tfjs-core";
 
+let patched = false;
+
 /**
  * Makes the wasm backend's matrix product write out a transposed operand first: with `transposeA` or `transposeB` it
  * would fall back to a naive loop, five times slower.
  */
 export const patchWasmMatMul = (): void => {
+  if (patched) return;
+  patched = true;
   const original = tf.getKernel(tf.BatchMatMul, "wasm");
   const transpose = tf.getKernel(tf.Transpose, "wasm").kernelFunc;
   tf.unregisterKernel(tf.BatchMatMul, "wasm");

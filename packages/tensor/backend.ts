@@ -1,14 +1,16 @@
-import { existsSync, readdirSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import { pathToFileURL } from "node:url";
-import nodeUtil from "node:util";
 import "@tensorflow/tfjs-backend-cpu";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Schema from "effect/Schema";
+import {
+  findPackage,
+  hasBinding,
+  importPackage,
+  restoreRemovedNodeFunctions,
+  runsInNode,
+} from "./_node_packages.ts";
 import { patchWasmMatMul } from "./_wasm_mat_mul.ts";
 import { restoreGradients } from "./gradients.ts";
 
@@ -46,30 +48,33 @@ class Obstacle extends Error {
   }
 }
 
+const needsNode = new Obstacle("it runs in Node only.", 'In a browser take "wasm".');
+
 /** Starts one backend and makes it tfjs's active one; answers with what it is, or throws an Obstacle. */
 const start: Readonly<Record<BackendName, () => Promise<string>>> = {
   native: async () => {
     const name = "@rlhf/backend-native";
+    if (!runsInNode) throw needsNode;
     const found = findPackage(name);
     if (!found) throw new Obstacle(`${name} is not installed.`, `Install it: npm i ${name}`);
     const remedy = `Build it again with a C++17 compiler at hand: npm rebuild ${name}`;
     const { threads, isa } = await attempt(remedy, async () => {
-      const addon: { default: { register(): { threads: number; isa: string } } } = await import(
-        pathToFileURL(found.require.resolve(name)).href
-      );
+      const addon = (await importPackage(found)) as {
+        default: { register(): { threads: number; isa: string } };
+      };
       return addon.default.register();
     });
     await activate("native", remedy);
-    return `C++ kernels, ${isa}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
+    return `C++ kernels, ${isa}, ${threadsInWords(threads)}`;
   },
   wasm: async () => {
-    const remedy = "Use a Node version with WebAssembly SIMD (16 or later).";
-    if (!tf.getKernelsForBackend("wasm").length) {
-      await attempt(remedy, () => import("@tensorflow/tfjs-backend-wasm"));
-      patchWasmMatMul();
-    }
+    const remedy = runsInNode
+      ? "Use a Node version with WebAssembly SIMD (16 or later)."
+      : "Say where the .wasm files are: setWasmPaths of @tensorflow/tfjs-backend-wasm, before the backend is chosen.";
+    const { getThreadsCount } = await attempt(remedy, () => import("@tensorflow/tfjs-backend-wasm"));
+    patchWasmMatMul();
     await activate("wasm", remedy);
-    return "WebAssembly kernels, one thread";
+    return `WebAssembly kernels, ${threadsInWords(Math.max(1, getThreadsCount()))}`; // −1 where it cannot have several
   },
   cpu: async () => {
     // Without this tfjs prints an advertisement for tfjs-node at its first tensor.
@@ -78,6 +83,7 @@ const start: Readonly<Record<BackendName, () => Promise<string>>> = {
     return "plain JavaScript kernels, the slow reference";
   },
   tensorflow: async () => {
+    if (!runsInNode) throw needsNode;
     const names = ["@tensorflow/tfjs-node-gpu", "@tensorflow/tfjs-node"];
     const found = names.flatMap((name) => findPackage(name) ?? []);
     const remedy =
@@ -99,6 +105,8 @@ const start: Readonly<Record<BackendName, () => Promise<string>>> = {
   },
 };
 
+const threadsInWords = (threads: number): string => `${threads} ${threads === 1 ? "thread" : "threads"}`;
+
 const attempt = async <A>(remedy: string, run: () => Promise<A>): Promise<A> => {
   try {
     return await run();
@@ -112,42 +120,6 @@ const activate = (name: BackendName, remedy: string): Promise<void> =>
     if (!(await tf.setBackend(name))) throw new Error("tfjs could not initialise it.");
     await tf.ready();
   });
-
-interface FoundPackage {
-  readonly name: string;
-  readonly folder: string;
-  readonly require: NodeJS.Require;
-}
-
-/** A package as this file sees it or, for optional peers, as the program that runs does. */
-const findPackage = (name: string): FoundPackage | undefined => {
-  for (const origin of [import.meta.url, join(process.cwd(), "package.json")]) {
-    const require = createRequire(origin);
-    try {
-      return { name, folder: dirname(require.resolve(`${name}/package.json`)), require };
-    } catch {
-      // Not seen from here.
-    }
-  }
-  return undefined;
-};
-
-const hasBinding = ({ folder }: FoundPackage): boolean => {
-  const lib = join(folder, "lib");
-  return (
-    existsSync(lib) &&
-    readdirSync(lib).some(
-      (entry) => entry.startsWith("napi-v") && existsSync(join(lib, entry, "tfjs_binding.node")),
-    )
-  );
-};
-
-/** tfjs-node still calls two functions that Node 23 took out of `node:util`. */
-const restoreRemovedNodeFunctions = (): void => {
-  const util = nodeUtil as unknown as Record<string, (value: unknown) => boolean>;
-  util.isNullOrUndefined ??= (value) => value === null || value === undefined;
-  util.isArray ??= Array.isArray;
-};
 
 /** tfjs-node brings its own copies of kernels that are here already, and tfjs warns of each. */
 const withoutWarnings = (run: () => void): void => {

@@ -208,6 +208,20 @@ function assertGenerable({ config }: Model, options: GenerateOptions): void {
   }
 }
 
+/**
+ * Lets the event loop run. Browsers lack `setImmediate`, and their timers wait 4 ms; a message comes at once. In Node it
+ * would not do: messages that follow each other are handled in one turn, and timers and input wait.
+ */
 function eventLoopTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+  return new Promise((resolve) => {
+    if (typeof setImmediate === "function") return void setImmediate(resolve);
+    const { port1, port2 } = new MessageChannel();
+    const arrived = () => {
+      port1.close();
+      resolve();
+    };
+    port1.addEventListener("message", arrived, { once: true });
+    port1.start();
+    port2.postMessage(undefined);
+  });
 }

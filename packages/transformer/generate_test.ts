@@ -1,7 +1,7 @@
 import { key } from "@rlhf/core/random";
 import { useBackend } from "@rlhf/tensor/backend";
 import * as tf from "@tensorflow/tfjs-core";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest";
 import { type GenerateOptions, generate, type SampledToken } from "./generate.ts";
 import { nextTokenLogProbs } from "./log_probs.ts";
 import { logits } from "./logits.ts";
@@ -101,6 +101,16 @@ it("tells about every token and lets the event loop run", async () => {
   const generations = await generate(model, { ...options, onTokens });
   clearInterval(timer);
   expect(seen).toEqual(generations.map(({ tokens }) => tokens));
+  expect(turns).toBeGreaterThan(0);
+});
+
+it("lets the event loop run in runtimes without setImmediate", async () => {
+  vi.stubGlobal("setImmediate", undefined);
+  let turns = 0;
+  const timer = setInterval(() => turns++, 0);
+  const generations = await generate(model, options).finally(() => vi.unstubAllGlobals());
+  clearInterval(timer);
+  expect(generations).toEqual(await generate(model, options));
   expect(turns).toBeGreaterThan(0);
 });
 
