@@ -2,7 +2,7 @@
  * The InstructGPT pipeline with the last stage chosen by one import, and every choice compared: the same prompts, the same
  * reward model, the same KL budget.
  *
- *     npx tsx examples/replace-ppo/main.ts --from examples/instructgpt-repro/runs/laptop-seed1
+ *     npx tsx examples/replace-ppo/main.ts --from runs/laptop-seed1
  *     npx tsx examples/replace-ppo/main.ts --smoke --seeds 1
  */
 import { fork } from "node:child_process";
