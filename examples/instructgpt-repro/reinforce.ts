@@ -1,4 +1,4 @@
-import { type Key, RunFolder, type Tokens } from "@rlhf/core";
+import type { Key, Tokens } from "@rlhf/core";
 import type { FrontierRun } from "@rlhf/eval";
 import { goldUtility, type SimulatedLabeler } from "@rlhf/labeler";
 import * as ppo from "@rlhf/ppo";
@@ -25,25 +25,23 @@ export const reinforce = Effect.fn("reinforce")(function* (input: {
   readonly key: Key;
 }) {
   const { policy, rewardModel, prompts, pretraining, gold, tokenizer, config, key } = input;
-  const folder = yield* RunFolder;
   const decode = (tokens: ReadonlyArray<number>) => tokenizer.decode(tokens, { skipSpecial: true }).trim();
   const promptOf = new Map(prompts.map(({ id, prompt }) => [id, prompt]));
   const points: Array<FrontierRun["points"][number]> = [];
   const run = ppo.stageName(config);
 
-  const recordGold = Effect.fnUntraced(function* (state: ppo.PpoState, report: ppo.PpoReport) {
-    const { kl, score } = report.metrics;
-    if (gold.length === 0) {
-      points.push({ kl: kl!, learned: score! });
-      return;
-    }
-    const utilities = report.episodes.map(({ prompt, response }) =>
-      goldUtility(gold, promptOf.get(prompt.id)!, decode(response.tokens)),
-    );
-    const mean = utilities.reduce((sum, utility) => sum + utility, 0) / utilities.length;
-    points.push({ kl: kl!, learned: score!, gold: mean });
-    yield* folder.appendMetrics(run, state.iteration, { gold: mean });
-  });
+  const measureGold = ({ episodes }: ppo.PpoReport) =>
+    Effect.sync(() => {
+      if (gold.length === 0) return {};
+      const utilities = episodes.map(({ prompt, response }) =>
+        goldUtility(gold, promptOf.get(prompt.id)!, decode(response.tokens)),
+      );
+      return { gold: utilities.reduce((sum, utility) => sum + utility, 0) / utilities.length };
+    });
+  const recordPoint = (_: ppo.PpoState, { metrics: { kl, score, gold } }: ppo.PpoReport) =>
+    Effect.sync(() => {
+      points.push({ kl: kl!, learned: score!, ...(gold === undefined ? {} : { gold }) });
+    });
 
   const services = Layer.mergeAll(
     Layer.succeed(ppo.Reference, policy),
@@ -64,7 +62,8 @@ export const reinforce = Effect.fn("reinforce")(function* (input: {
           specials: tokenizer.specials,
           key,
           decode,
-          afterIteration: recordGold,
+          measure: measureGold,
+          afterIteration: recordPoint,
           gathered: { save: () => points, restore: (saved: typeof points) => void points.push(...saved) },
         })
         .pipe(Effect.map((trained) => cloneModel(trained.averagedPolicy))),

@@ -1,5 +1,6 @@
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { type MetricsRow, RunFolder } from "@rlhf/core";
+import { type MetricsRow, RunFolder, type Warning } from "@rlhf/core";
 import { type LabelersReport, type ReportData, renderReport } from "@rlhf/eval/report";
 import { renderSummary } from "@rlhf/eval/summary";
 import { datasetSize, type SimulatedLabelers } from "@rlhf/labeler";
@@ -11,7 +12,7 @@ import type { TaskPrompt } from "./tasks.ts";
 /** What a run found out. */
 export type Results = Omit<
   ReportData,
-  "metrics" | "title" | "date" | "configuration" | "versions" | "notEvaluated"
+  "metrics" | "notes" | "title" | "date" | "configuration" | "versions" | "notEvaluated"
 >;
 
 /** Writes `report.html` and `report.json`, prints one screen of results, and says where the page is. */
@@ -19,15 +20,24 @@ export const writeReport = Effect.fn("writeReport")(function* (
   results: Omit<ReportData, "metrics" | "title" | "date">,
 ) {
   const folder = yield* RunFolder;
-  const lines = yield* Effect.promise(() => readFile(folder.file("metrics.jsonl"), "utf8"));
+  const rows = <A>(name: string) =>
+    Effect.promise(async (): Promise<ReadonlyArray<A>> => {
+      const text = existsSync(folder.file(name)) ? await readFile(folder.file(name), "utf8") : "";
+      return text
+        .split("\n")
+        .filter((line) => line !== "")
+        .map((line) => JSON.parse(line));
+    });
+  const warnings = yield* rows<MetricsRow & Warning>("warnings.jsonl");
   const data: ReportData = {
     title: "InstructGPT, end to end",
     date: new Date().toISOString().slice(0, 10),
     ...results,
-    metrics: lines
-      .trim()
-      .split("\n")
-      .map((line): MetricsRow => JSON.parse(line)),
+    metrics: yield* rows<MetricsRow>("metrics.jsonl"),
+    notes: warnings.map(
+      ({ stage, step, problem, remedy }) =>
+        `Warning in iteration ${step} of ${stage}: ${problem}. Remedy: ${remedy}.`,
+    ),
   };
   yield* folder.writeText("report.html", renderReport(data));
   const { metrics: _, ...stored } = data; // metrics.jsonl has them

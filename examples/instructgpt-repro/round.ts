@@ -19,6 +19,7 @@ export const inRound =
         Effect.provideService(RunFolder, {
           ...folder,
           appendMetrics: (stage, step, metrics) => folder.appendMetrics(name(stage), step, metrics),
+          appendWarning: (stage, step, warning) => folder.appendWarning(name(stage), step, warning),
         }),
       );
     });

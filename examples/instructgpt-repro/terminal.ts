@@ -47,6 +47,9 @@ class Screen {
       case "Note":
         this.line(`  ${event.message}`);
         break;
+      case "Warning":
+        this.line(`  Warning: ${event.problem}\n    ${event.remedy}`);
+        break;
       case "Table":
         this.line(`\n${event.title}\n${formatTable(event.rows, this.out.columns ?? 110)}`);
         break;

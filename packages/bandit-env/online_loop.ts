@@ -1,15 +1,21 @@
-import { NonFiniteLoss } from "@rlhf/core/errors";
 import { Progress } from "@rlhf/core/progress";
 import { fold, type Key, permutation } from "@rlhf/core/random";
 import type { EncodedPrompt, Tokens } from "@rlhf/core/records";
+import { requireFinite } from "@rlhf/core/require_finite";
 import { RunFolder } from "@rlhf/core/run_folder";
+import { keepMemory, type Memory } from "@rlhf/optim";
 import * as Effect from "effect/Effect";
+import { guarded, warnings } from "./guards.ts";
 import type { OnlineReport } from "./online_report.ts";
+
+export type Metrics = OnlineReport["metrics"];
 
 export interface OnlineLoopOptions<E, R, AfterE, AfterR> {
   readonly stage: string;
-  /** Iterations that a resumed run has behind it. */
-  readonly done: number;
+  /** Iterations that the state has behind it, also after it was put back. */
+  readonly iteration: Effect.Effect<number>;
+  /** All of the state. */
+  readonly memory: Memory;
   readonly iterations: number;
   readonly prompts: ReadonlyArray<EncodedPrompt>;
   /** How many of them an iteration gets. */
@@ -23,13 +29,18 @@ export interface OnlineLoopOptions<E, R, AfterE, AfterR> {
   /** Text of tokens, for these tables. */
   readonly decode: (tokens: Tokens) => string;
   readonly step: (prompts: ReadonlyArray<EncodedPrompt>) => Effect.Effect<OnlineReport, E, R>;
+  /** Metrics of the caller's own. `gold` is taken for a reward that training never sees. */
+  readonly measure?: ((report: OnlineReport) => Effect.Effect<Metrics, AfterE, AfterR>) | undefined;
   readonly afterIteration: (report: OnlineReport) => Effect.Effect<void, AfterE, AfterR>;
 }
 
 /**
  * The loop of online training: `step` gets the prompts of each iteration until all are done or the KL budget is spent,
- * and the run folder and `Progress` hear of it. Every prompt is used once before any is used again; which come when is
- * a function of the key.
+ * and the run folder and `Progress` hear of it, of {@link warnings} too, each once. Every prompt is used once before any
+ * is used again; which come when is a function of the key.
+ *
+ * The state is kept in the run's checkpoints, at the end and when the loop is interrupted too; a run that goes on starts
+ * with the newest put back.
  *
  * Fails with `NonFiniteLoss` at the first metric that is NaN or infinite.
  */
@@ -37,35 +48,79 @@ export const onlineLoop = Effect.fn("bandit-env.onlineLoop")(function* <E, R, Af
   options: OnlineLoopOptions<E, R, AfterE, AfterR>,
 ) {
   const { stage, iterations: total, prompts, promptsPerIteration, key, decode } = options;
+  const { iteration, klBudget = Number.POSITIVE_INFINITY } = options;
   if (prompts.length === 0) throw new RangeError("Cannot train: at least one prompt is required, got none");
   const progress = yield* Progress;
   const folder = yield* RunFolder;
-  let metrics: OnlineReport["metrics"] = {};
-  yield* progress.publish({ _tag: "Started", stage, total, unit: "iteration" });
-  for (let done = options.done; done < total; done++) {
-    const report = yield* options.step(promptsOf(done, prompts, promptsPerIteration, key));
-    metrics = report.metrics;
-    for (const [metric, value] of Object.entries(metrics)) {
-      if (!Number.isFinite(value)) return yield* new NonFiniteLoss({ stage, step: done + 1, metric, value });
-    }
+  const history: Array<Metrics> = [];
+  const kept = yield* keepMemory(stage, withHistory(options.memory, history));
+  let { metrics } = kept;
+  const raised = new Set(
+    history.flatMap((_, i) => warnings(history.slice(0, i + 1))).map(({ rule }) => rule),
+  );
+
+  const advance = Effect.gen(function* () {
+    const done = yield* iteration;
+    const step = done + 1;
+    const found = yield* options.step(promptsOf(done, prompts, promptsPerIteration, key));
+    const measured = options.measure === undefined ? {} : yield* options.measure(found);
+    const report = { ...found, metrics: { ...found.metrics, ...measured } };
+    ({ metrics } = report);
+    yield* requireFinite({ stage, step }, metrics);
     const tokens = metrics.responseLength! * report.episodes.length;
-    yield* folder.appendMetrics(stage, done + 1, metrics);
-    yield* progress.publish({ _tag: "Step", stage, step: done + 1, total, metrics, tokens });
+    yield* folder.appendMetrics(stage, step, metrics);
+    yield* progress.publish({ _tag: "Step", stage, step, total, metrics, tokens });
+    history.push(guarded(metrics));
+    for (const warning of warnings(history)) {
+      if (raised.has(warning.rule)) continue;
+      raised.add(warning.rule);
+      yield* folder.appendWarning(stage, step, warning);
+      yield* progress.publish({ _tag: "Warning", stage, step, ...warning });
+    }
     if (done % options.sampleEvery === 0) {
       const rows = sampleRows(report, decode, options.samples);
-      const title = `Samples of iteration ${done + 1}`;
+      const title = `Samples of iteration ${step}`;
       yield* progress.publish({ _tag: "Table", stage, title, rows });
-      yield* folder.appendSamples(rows.map((row) => ({ stage, step: done + 1, ...row })));
+      yield* folder.appendSamples(rows.map((row) => ({ stage, step, ...row })));
     }
     yield* options.afterIteration(report);
-    if (metrics.kl! >= (options.klBudget ?? Number.POSITIVE_INFINITY)) {
-      const message = `stopped after ${done + 1} iterations: the KL to the reference has reached its budget`;
-      yield* progress.publish({ _tag: "Note", stage, message });
-      break;
+    yield* kept.saveWhenDue(step, metrics);
+  });
+  const isSpent = () => (metrics.kl ?? 0) >= klBudget;
+  const run = Effect.gen(function* () {
+    while ((yield* iteration) < total && !isSpent()) {
+      yield* Effect.interruptible(Effect.yieldNow); // between two iterations, where the state is whole
+      yield* advance;
     }
+  });
+  const save = Effect.flatMap(iteration, (step) => kept.save(step, metrics));
+
+  yield* progress.publish({ _tag: "Started", stage, total, unit: "iteration" });
+  yield* run.pipe(
+    Effect.uninterruptible, // but where the step allows it: while it samples and while it waits for scores
+    Effect.onInterrupt(() => Effect.ignore(save)),
+  );
+  yield* save;
+  if (isSpent()) {
+    const message = `stopped after ${yield* iteration} iterations: the KL to the reference has reached its budget`;
+    yield* progress.publish({ _tag: "Note", stage, message });
   }
   yield* progress.publish({ _tag: "Finished", stage, metrics });
 });
+
+/** A memory that has what the guards have seen besides. */
+function withHistory(memory: Memory, history: Array<Metrics>): Memory {
+  return {
+    ...memory,
+    values: {
+      save: () => ({ history, state: memory.values?.save() }),
+      restore: (saved: { readonly history: ReadonlyArray<Metrics>; readonly state: unknown }) => {
+        history.push(...saved.history);
+        memory.values?.restore(saved.state as never);
+      },
+    },
+  };
+}
 
 /** The prompts of an iteration: the next `count` of an endless series of permutations. */
 function promptsOf(

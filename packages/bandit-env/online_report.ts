@@ -44,6 +44,8 @@ export function onlineReport({
       eosRate: mean(episodes.map(({ response }) => (response.finished ? 1 : 0))),
       responseLength,
       ...updates,
+      entropy: batch.entropy,
+      scoreDeviation: Math.sqrt(mean([...scores].map((value) => (value - score) ** 2))),
       samplingGap: batch.samplingGap,
       ...Object.fromEntries(rates),
     },

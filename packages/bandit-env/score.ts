@@ -1,4 +1,4 @@
-import { NonFiniteLoss } from "@rlhf/core/errors";
+import { requireFinite } from "@rlhf/core/require_finite";
 import * as Effect from "effect/Effect";
 import * as Schema from "effect/Schema";
 import type { Episode } from "./episode.ts";
@@ -66,9 +66,4 @@ export const judge = Effect.fn("bandit-env.judge")(function* <
 export const requireFiniteScores = (
   scores: Float32Array,
   where: { readonly stage: string; readonly step: number },
-): Effect.Effect<void, NonFiniteLoss> => {
-  const value = scores.find((score) => !Number.isFinite(score));
-  return value === undefined
-    ? Effect.void
-    : Effect.fail(new NonFiniteLoss({ ...where, metric: "score", value }));
-};
+) => requireFinite(where, { score: scores.find((score) => !Number.isFinite(score)) ?? 0 });

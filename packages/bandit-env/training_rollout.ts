@@ -1,4 +1,5 @@
 import type { EncodedPrompt } from "@rlhf/core/records";
+import { maskedMean } from "@rlhf/tensor";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
 import { responseLogProbs } from "./response_log_probs.ts";
@@ -10,6 +11,8 @@ import { scopedTensors } from "./scoped_tensors.ts";
 export interface TrainingRollout<P extends EncodedPrompt = EncodedPrompt> extends Rollout<P> {
   /** max |Δ log π| over the tokens, between sampler and training forward pass of the same weights. */
   readonly samplingGap: number;
+  /** Of the policy that sampled, mean over the response tokens, in nats. */
+  readonly entropy: number;
 }
 
 /**
@@ -24,13 +27,24 @@ export const trainingRollout = Effect.fn("bandit-env.trainingRollout")(function*
   const { microBatchSize, ...sampling } = options;
   const { policy, temperature } = sampling;
   const sampled = yield* Effect.interruptible(rollout(sampling));
-  const { logProbs, gap } = yield* scopedTensors(() => {
-    const { logProbs } = inParts(sampled, microBatchSize, (part) => ({
-      logProbs: responseLogProbs(policy, part, { temperature }).logProbs,
+  const { logProbs, gap, meanEntropy } = yield* scopedTensors(() => {
+    const { logProbs, entropy } = inParts(sampled, microBatchSize, (part) => ({
+      ...responseLogProbs(policy, part, { temperature }),
     }));
-    return { logProbs, gap: tf.max(tf.abs(tf.sub(logProbs, sampled.oldLogProbs))) };
+    return {
+      logProbs,
+      gap: tf.max(tf.abs(tf.sub(logProbs, sampled.oldLogProbs))),
+      meanEntropy: maskedMean(entropy, sampled.mask),
+    };
   });
-  const [samplingGap] = yield* Effect.promise(() => gap.data());
-  const result: TrainingRollout<P> = { ...sampled, oldLogProbs: logProbs, samplingGap: samplingGap! };
+  const [[samplingGap], [entropy]] = yield* Effect.promise(() =>
+    Promise.all([gap.data(), meanEntropy.data()]),
+  );
+  const result: TrainingRollout<P> = {
+    ...sampled,
+    oldLogProbs: logProbs,
+    samplingGap: samplingGap!,
+    entropy: entropy!,
+  };
   return result;
 });

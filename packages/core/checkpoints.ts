@@ -25,6 +25,8 @@ export interface CheckpointsService {
   readonly load: (stage: string) => Effect.Effect<Snapshot | undefined, CheckpointFailed>;
   /** Takes a snapshot; the highest `score` of a stage is kept beside the newest. */
   readonly save: (stage: string, snapshot: Snapshot, score?: number) => Effect.Effect<void, CheckpointFailed>;
+  /** The newest snapshot of the run, in words: where it lies, its stage and step. */
+  readonly lastGood: () => string;
   /** Whether so much has been done since the last snapshot that one is worth its while. */
   readonly isDue: () => boolean;
   /** The same for stages of another name: `within("round 2")`. */
@@ -65,12 +67,13 @@ interface Found {
 }
 
 const [arraysName, manifestName] = ["arrays.bin", "manifest.json"];
-const logNames = ["metrics.jsonl", "samples.jsonl"];
+const logNames = ["metrics.jsonl", "samples.jsonl", "warnings.jsonl"];
 
 const off: CheckpointsService = {
   isKeeping: false,
   load: () => Effect.undefined,
   save: () => Effect.void,
+  lastGood: () => "none was kept",
   isDue: () => false,
   within: () => off,
 };
@@ -168,14 +171,15 @@ const openCheckpoints = Effect.fnUntraced(function* ({ everySeconds = 60, keep =
 
   const service = (prefix: string): CheckpointsService => ({
     isKeeping: true,
-    load: (stage) => Effect.mapError(load(prefix + stage), (error) => failed(root, error)),
+    load: (stage) => Effect.mapError(load(prefix + stage), (error) => failed(root, error, all)),
     save: (stage, snapshot, score) =>
       save(prefix + stage, snapshot, score).pipe(
         Effect.provideService(FileSystem.FileSystem, files),
-        Effect.mapError((error) => failed(root, error, all.at(-1))),
+        Effect.mapError((error) => failed(root, error, all)),
         Effect.tapError(({ message }) => tell(message)), // nobody hears of it otherwise when a run is being stopped
         Effect.uninterruptible,
       ),
+    lastGood: () => describeNewest(all),
     isDue: () => performance.now() - savedAt >= 1000 * everySeconds,
     within: (name) => service(`${prefix}${name}, `),
   });
@@ -319,8 +323,17 @@ function slug(stage: string): string {
   return stage.replace(/[^\w.-]+/g, "-");
 }
 
-function failed(path: string, error: PlatformError.PlatformError, last?: Stored): CheckpointFailed {
-  const lastGood =
-    last === undefined ? "none yet" : `${last.path}, ${last.manifest.stage} step ${last.manifest.step}`;
-  return new CheckpointFailed({ path, problem: error.message, lastGood });
+function describeNewest(all: ReadonlyArray<Stored>): string {
+  const newest = all.at(-1);
+  return newest === undefined
+    ? "none yet"
+    : `${newest.path}, ${newest.manifest.stage} step ${newest.manifest.step}`;
+}
+
+function failed(
+  path: string,
+  error: PlatformError.PlatformError,
+  all: ReadonlyArray<Stored>,
+): CheckpointFailed {
+  return new CheckpointFailed({ path, problem: error.message, lastGood: describeNewest(all) });
 }

@@ -15,6 +15,7 @@ import { checkConfigChange } from "./config_change.ts";
 import type { CheckpointFailed } from "./errors.ts";
 import { Progress } from "./progress.ts";
 import { rememberedParts } from "./remembered_parts.ts";
+import { requireFinite } from "./require_finite.ts";
 import { RunFolder } from "./run_folder.ts";
 
 let folder = "";
@@ -150,6 +151,15 @@ describe("checkpoints", () => {
       expect(await open(load("a"))).toMatchObject({ step: 2 });
     },
   );
+
+  it("are named when a number is not finite: from there the run can go on", async () => {
+    const diverged = requireFinite({ stage: "b", step: 9 }, { loss: 1, gradNorm: Number.NaN });
+    const error = await open(Effect.andThen(save("a", 2), Effect.flip(diverged)) as never);
+    expect(error).toMatchObject({ _tag: "NonFiniteLoss", stage: "b", step: 9, metric: "gradNorm" });
+    expect((error as Error).message).toContain(join(folder, "state/a/000000002, a step 2"));
+    const alone = await Effect.runPromise(Effect.flip(diverged));
+    expect(alone.message).toContain("The last good checkpoint: none was kept");
+  });
 
   it("are off unless they are provided", async () => {
     const effect = Effect.gen(function* () {

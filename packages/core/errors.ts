@@ -52,14 +52,15 @@ export class VocabularyMismatch extends Schema.TaggedError<VocabularyMismatch>()
   }
 }
 
-/** A loss, gradient or score became NaN or infinite; the parameters are those before the step. */
+/** A loss, gradient or score became NaN or infinite. The run can go on from its last good checkpoint. */
 export class NonFiniteLoss extends Schema.TaggedError<NonFiniteLoss>()("NonFiniteLoss", {
   stage: Schema.String,
   step: Schema.Int,
   metric: Schema.String,
   value: Schema.Number,
+  lastGood: Schema.String,
 }) {
   override get message(): string {
-    return `${this.stage} step ${this.step}: ${this.metric} is ${this.value}. Lower the learning rate or the gradient-norm limit`;
+    return `${this.stage} step ${this.step}: ${this.metric} is ${this.value}\n    Lower the learning rate or the gradient-norm limit. The last good checkpoint: ${this.lastGood}`;
   }
 }

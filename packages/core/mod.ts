@@ -5,5 +5,6 @@ export * from "./progress.ts";
 export * from "./random.ts";
 export * from "./records.ts";
 export * from "./remembered_parts.ts";
+export * from "./require_finite.ts";
 export * from "./run_folder.ts";
 export * from "./setting.ts";

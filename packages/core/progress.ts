@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as PubSub from "effect/PubSub";
 import * as Stream from "effect/Stream";
+import type { Warning } from "./run_folder.ts";
 
 /** A row of a {@link ProgressEvent} table: column title → cell. */
 export type TableRow = Readonly<Record<string, string | number>>;
@@ -19,6 +20,7 @@ export type ProgressEvent =
       readonly tokens: number;
     }
   | { readonly _tag: "Note"; readonly stage: string; readonly message: string }
+  | ({ readonly _tag: "Warning"; readonly stage: string; readonly step: number } & Warning)
   | {
       readonly _tag: "Table";
       readonly stage: string;

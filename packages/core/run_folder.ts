@@ -13,9 +13,17 @@ export interface MetricsRow {
   readonly [metric: string]: string | number;
 }
 
+/** Something about a run that deserves a look: what was found, and what to do. One line of `warnings.jsonl` with its place. */
+export interface Warning {
+  readonly rule: string;
+  readonly problem: string;
+  readonly remedy: string;
+}
+
 /**
- * Where a run leaves what it did: `config.json`, `manifest.json`, `metrics.jsonl`, `samples.jsonl`, checkpoints
- * and the report. One process at a time holds it; another fails with `RunInUse`. Files are written whole to a temporary name and renamed; the `.jsonl` files grow by whole lines, whatever interrupts.
+ * Where a run leaves what it did: `config.json`, `manifest.json`, `metrics.jsonl`, `samples.jsonl`, `warnings.jsonl`,
+ * checkpoints and the report. One process at a time holds it; another fails with `RunInUse`. Files are written whole to
+ * a temporary name and renamed; the `.jsonl` files grow by whole lines, whatever interrupts.
  */
 export class RunFolder extends Context.Service<
   RunFolder,
@@ -32,6 +40,11 @@ export class RunFolder extends Context.Service<
     ) => Effect.Effect<void, PlatformError.PlatformError>;
     readonly appendSamples: (
       rows: ReadonlyArray<unknown>,
+    ) => Effect.Effect<void, PlatformError.PlatformError>;
+    readonly appendWarning: (
+      stage: string,
+      step: number,
+      warning: Warning,
     ) => Effect.Effect<void, PlatformError.PlatformError>;
   }
 >()("@rlhf/core/RunFolder") {
@@ -61,6 +74,7 @@ export class RunFolder extends Context.Service<
           writeJson: (name, value) => writeText(name, `${JSON.stringify(value, null, 2)}\n`),
           appendMetrics: (stage, step, metrics) => append("metrics.jsonl", [{ stage, step, ...metrics }]),
           appendSamples: (rows) => append("samples.jsonl", rows),
+          appendWarning: (stage, step, warning) => append("warnings.jsonl", [{ stage, step, ...warning }]),
         };
       }),
     );
@@ -73,5 +87,6 @@ export class RunFolder extends Context.Service<
     writeJson: () => Effect.void,
     appendMetrics: () => Effect.void,
     appendSamples: () => Effect.void,
+    appendWarning: () => Effect.void,
   });
 }

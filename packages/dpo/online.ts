@@ -1,7 +1,8 @@
 import * as banditEnv from "@rlhf/bandit-env";
 import {
-  keptOnlineLoop,
+  type Metrics,
   type OnlineReport,
+  onlineLoop,
   onlineReport,
   Reference,
   Scorer,
@@ -10,9 +11,9 @@ import {
   stopwatch,
   trainingRollout,
 } from "@rlhf/bandit-env";
-import { NonFiniteLoss } from "@rlhf/core/errors";
 import { fold, type Key } from "@rlhf/core/random";
 import type { EncodedPrompt, Tokens } from "@rlhf/core/records";
+import { requireFinite } from "@rlhf/core/require_finite";
 import { minibatches } from "@rlhf/data/minibatches";
 import {
   type AdamwState,
@@ -87,6 +88,8 @@ export interface TrainOnlineDpoOptions<E = never, R = never> {
   readonly key: Key;
   /** Text of tokens, for the tables of sample responses. */
   readonly decode: (tokens: Tokens) => string;
+  /** Metrics of your own, such as `gold`: a reward that training never sees, for the guard against reward hacking. */
+  readonly measure?: (report: OnlineReport) => Effect.Effect<Metrics, E, R>;
   /** Evaluates the policy, say. */
   readonly afterIteration?: (state: OnlineDpoState, report: OnlineReport) => Effect.Effect<void, E, R>;
 }
@@ -102,11 +105,11 @@ export interface TrainOnlineDpoOptions<E = never, R = never> {
 export const trainOnlineDpo = Effect.fn("dpo.trainOnline")(function* <E = never, R = never>(
   options: TrainOnlineDpoOptions<E, R>,
 ) {
-  const { prompts, config, specials, decode, afterIteration } = options;
+  const { prompts, config, specials, decode, measure, afterIteration } = options;
   const key = fold(options.key, stage);
   const state = yield* Ref.make(options.state);
   const learner = { config, eos: specials.eos, key, state };
-  yield* keptOnlineLoop({
+  yield* onlineLoop({
     ...config,
     stage,
     iteration: Effect.map(Ref.get(state), ({ iteration }) => iteration),
@@ -115,6 +118,7 @@ export const trainOnlineDpo = Effect.fn("dpo.trainOnline")(function* <E = never,
     promptsPerIteration: config.batchSize / config.responsesPerPrompt,
     key,
     decode,
+    measure,
     step: (batch) => step(batch).pipe(Effect.provideService(Learner, learner)),
     afterIteration: Effect.fnUntraced(function* (report: OnlineReport) {
       if (afterIteration !== undefined) yield* afterIteration(yield* Ref.get(state), report);
@@ -203,11 +207,7 @@ const update = Effect.fnUntraced(function* (
     const { loss, gradNorm, metrics } = yield* Effect.promise(() =>
       trainStep({ params: policy.params, state: optimizer, losses, learningRate, maxGradNorm }),
     );
-    for (const [metric, value] of Object.entries({ loss, gradNorm })) {
-      if (!Number.isFinite(value)) {
-        return yield* new NonFiniteLoss({ stage, step: iteration + 1, metric, value });
-      }
-    }
+    yield* requireFinite({ stage, step: iteration + 1 }, { loss, gradNorm });
     updates.push({ policyLoss: loss, gradNorm, ...metrics });
     yield* Effect.yieldNow; // the math was synchronous: others have their turn
   }

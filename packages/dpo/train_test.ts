@@ -1,4 +1,9 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as NodeServices from "@effect/platform-node/NodeServices";
 import { type Episode, Reference, Scorer } from "@rlhf/bandit-env";
+import { layerCheckpoints } from "@rlhf/core/checkpoints";
 import { Progress } from "@rlhf/core/progress";
 import { fold, integers, key } from "@rlhf/core/random";
 import type { EncodedRanking } from "@rlhf/core/records";
@@ -7,6 +12,7 @@ import { useBackend } from "@rlhf/tensor/backend";
 import { disposeModel, initModel, type Model } from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
+import * as Layer from "effect/Layer";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DpoConfig, OnlineDpoConfig, type PreferenceLoss } from "./config.ts";
 import { disposeState, initState, trainOnlineDpo } from "./online.ts";
@@ -60,6 +66,15 @@ const losses: ReadonlyArray<PreferenceLoss> = [
   { _tag: "Simpo", beta: 2, gamma: 0.5 },
 ];
 const settings = { epochs: 4, batchSize: 12, microBatchSize: 12, learningRate: 5e-3 };
+
+const share = (episodes: ReadonlyArray<Episode>) =>
+  Effect.succeed(
+    Float32Array.from(
+      episodes,
+      ({ response }) => response.tokens.filter((token) => token === wanted).length / response.tokens.length,
+    ),
+  );
+const prompts = Array.from({ length: 12 }, (_, i) => ({ id: `${i}`, tokens: [4 + (i % 6), 5, 6] }));
 
 describe("offline", () => {
   it.each(losses)("learns what rankings prefer, on prompts it has not seen: $_tag", async (loss) => {
@@ -115,15 +130,6 @@ describe("offline", () => {
 });
 
 describe("online", () => {
-  const share = (episodes: ReadonlyArray<Episode>) =>
-    Effect.succeed(
-      Float32Array.from(
-        episodes,
-        ({ response }) => response.tokens.filter((token) => token === wanted).length / response.tokens.length,
-      ),
-    );
-  const prompts = Array.from({ length: 12 }, (_, i) => ({ id: `${i}`, tokens: [4 + (i % 6), 5, 6] }));
-
   it.each([losses[0]!, losses[4]!])("raises the score of a tiny policy: $_tag", async (loss) => {
     const before = tf.memory().numTensors;
     const config = OnlineDpoConfig.make({
@@ -177,4 +183,75 @@ describe("online", () => {
     expect(weights(state.policy)).toEqual(weights(policy));
     disposeState(state);
   });
+});
+
+describe("killed and resumed", () => {
+  const decode = (tokens: ReadonlyArray<number>) => tokens.join(" ");
+  const offline = Effect.gen(function* () {
+    const config = DpoConfig.make({ ...settings, epochs: 1 });
+    const { model, accuracy } = yield* trainDpo({
+      policy,
+      rankings: training,
+      validation,
+      config,
+      key: root,
+    });
+    const outcome = { weights: weights(model), accuracy };
+    disposeModel(model);
+    return outcome;
+  });
+  const online = Effect.gen(function* () {
+    const config = OnlineDpoConfig.make({ iterations: 5, batchSize: 8, minibatchSize: 2, maxNewTokens: 4 });
+    const initial = initState(policy);
+    return yield* trainOnlineDpo({
+      state: initial,
+      prompts,
+      config,
+      specials: { eos },
+      key: root,
+      decode,
+    }).pipe(
+      Effect.provideService(Reference, policy),
+      Effect.provideService(Scorer, share),
+      Effect.map((trained) => ({ weights: weights(trained.policy), iteration: trained.iteration })),
+      Effect.ensuring(Effect.sync(() => disposeState(initial))),
+    );
+  });
+
+  it.each<
+    [string, Effect.Effect<{ readonly weights: ReadonlyArray<number> }, unknown, Progress | RunFolder>]
+  >([
+    ["offline", offline],
+    ["online", online],
+  ])("%s training ends as if nothing had happened", async (_, run) => {
+    const folder = await mkdtemp(join(tmpdir(), "dpo-"));
+    /** A process that writes into a folder of the run's and dies when it wants to write down a step after `last`. */
+    const process = (name: string, last = Number.POSITIVE_INFINITY) =>
+      Effect.runPromise(
+        run.pipe(
+          Effect.provide(layerCheckpoints({ everySeconds: 0 })),
+          Effect.provide(mortal(last)),
+          Effect.provide(RunFolder.layer(join(folder, name))),
+          Effect.provide(Progress.layerSilent),
+          Effect.provide(NodeServices.layer),
+        ),
+      );
+    const metrics = async (name: string) =>
+      (await readFile(join(folder, name, "metrics.jsonl"), "utf8")).replace(/"\w*PerSecond":[^,}]*,?/g, "");
+    const whole = await process("whole");
+    for (const last of [2, 3]) await expect(process("killed", last)).rejects.toThrow("killed");
+    expect(await process("killed")).toEqual(whole);
+    expect(await metrics("killed")).toBe(await metrics("whole"));
+    await rm(folder, { recursive: true });
+  });
+
+  const mortal = (last: number) =>
+    Layer.effect(
+      RunFolder,
+      Effect.map(RunFolder, (folder) => ({
+        ...folder,
+        appendMetrics: (stage, step, metrics) =>
+          step > last ? Effect.die("killed") : folder.appendMetrics(stage, step, metrics),
+      })),
+    );
 });

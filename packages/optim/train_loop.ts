@@ -1,5 +1,5 @@
-import { NonFiniteLoss } from "@rlhf/core/errors";
 import { Progress } from "@rlhf/core/progress";
+import { requireFinite } from "@rlhf/core/require_finite";
 import { RunFolder } from "@rlhf/core/run_folder";
 import * as Effect from "effect/Effect";
 import { keepMemory, type Memory } from "./memory.ts";
@@ -38,9 +38,7 @@ export const trainLoop = Effect.fn("optim.trainLoop")(function* <E, R>(options: 
   const advance = Effect.gen(function* () {
     const report = yield* options.step(done);
     const step = done + 1;
-    for (const [metric, value] of Object.entries(report.metrics)) {
-      if (!Number.isFinite(value)) return yield* new NonFiniteLoss({ stage, step, metric, value });
-    }
+    yield* requireFinite({ stage, step }, report.metrics);
     ({ metrics } = report);
     yield* folder.appendMetrics(stage, step, metrics);
     done = step;

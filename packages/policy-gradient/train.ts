@@ -1,4 +1,4 @@
-import { keptOnlineLoop, type OnlineReport } from "@rlhf/bandit-env";
+import { type Metrics, type OnlineReport, onlineLoop } from "@rlhf/bandit-env";
 import { fold, type Key } from "@rlhf/core/random";
 import type { EncodedPrompt, Tokens } from "@rlhf/core/records";
 import * as Effect from "effect/Effect";
@@ -17,6 +17,8 @@ export interface TrainOptions<Config, E = never, R = never> {
   readonly key: Key;
   /** Text of tokens, for the tables of sample responses. */
   readonly decode: (tokens: Tokens) => string;
+  /** Metrics of your own, such as `gold`: a reward that training never sees, for the guard against reward hacking. */
+  readonly measure?: (report: OnlineReport) => Effect.Effect<Metrics, E, R>;
   /** Saves the state, say, or evaluates the policy. */
   readonly afterIteration?: (state: PolicyGradientState, report: OnlineReport) => Effect.Effect<void, E, R>;
 }
@@ -33,12 +35,12 @@ export const train = Effect.fn("policy-gradient.train")(function* <E = never, R 
   method: Method,
   options: Omit<TrainOptions<unknown, E, R>, "config">,
 ) {
-  const { prompts, specials, decode, afterIteration } = options;
+  const { prompts, specials, decode, measure, afterIteration } = options;
   const { name: stage, config, groupSize } = method;
   const key = fold(options.key, stage);
   const state = yield* Ref.make(options.state);
   const learner = { method, eos: specials.eos, key, state };
-  yield* keptOnlineLoop({
+  yield* onlineLoop({
     ...config,
     stage,
     iteration: Effect.map(Ref.get(state), ({ iteration }) => iteration),
@@ -47,6 +49,7 @@ export const train = Effect.fn("policy-gradient.train")(function* <E = never, R 
     promptsPerIteration: config.batchSize / groupSize,
     key,
     decode,
+    measure,
     step: (batch) => step(batch).pipe(Effect.provideService(Learner, learner)),
     afterIteration: Effect.fnUntraced(function* (report: OnlineReport) {
       if (afterIteration !== undefined) yield* afterIteration(yield* Ref.get(state), report);

@@ -1,7 +1,6 @@
 import { type ReferenceKl, type Rollout, responseLogProbs, selectRows } from "@rlhf/bandit-env";
 import { fold } from "@rlhf/core/random";
 import { constantWithWarmup, type LossWithMetrics, trainStep } from "@rlhf/optim";
-import { maskedMean } from "@rlhf/tensor";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
 import * as Ref from "effect/Ref";
@@ -42,7 +41,7 @@ const updateOnce = Effect.fnUntraced(function* (batch: PolicyGradientBatch, memb
       episodes: Array.from(part, (member) => episodes[member]!),
       ...selectRows({ mask, oldLogProbs, refLogProbs, advantages }, part),
     };
-    const { logProbs, entropy } = responseLogProbs(policy, responses, { temperature });
+    const { logProbs } = responseLogProbs(policy, responses, { temperature });
     const klCoefficient = klController.coefficient;
     const { loss, metrics } = method.loss({ ...responses, logProbs, klCoefficient, whole });
     const ratio = tf.exp(tf.sub(logProbs, responses.oldLogProbs));
@@ -50,7 +49,6 @@ const updateOnce = Effect.fnUntraced(function* (batch: PolicyGradientBatch, memb
       loss,
       metrics: {
         ...metrics,
-        entropy: maskedMean(entropy, responses.mask, { denominator: tokens }),
         ratioDeviation: tf.max(tf.abs(tf.sub(ratio, 1))) as tf.Scalar,
       },
     };

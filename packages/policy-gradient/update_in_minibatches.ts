@@ -1,5 +1,5 @@
-import { NonFiniteLoss } from "@rlhf/core/errors";
 import { fold, type Key } from "@rlhf/core/random";
+import { requireFinite } from "@rlhf/core/require_finite";
 import { minibatches } from "@rlhf/data/minibatches";
 import * as Effect from "effect/Effect";
 import { RatioNotOne } from "./errors.ts";
@@ -36,11 +36,7 @@ export const updateInMinibatches = Effect.fn("policy-gradient.updateInMinibatche
   for (let epoch = 0; epoch < epochs; epoch++) {
     for (const members of minibatches(fold(key, epoch), episodes, minibatchSize)) {
       const { ratioDeviation, ...metrics } = yield* updateOnce(members, history.length);
-      for (const [metric, value] of Object.entries(metrics)) {
-        if (!Number.isFinite(value)) {
-          return yield* new NonFiniteLoss({ stage, step: iteration + 1, metric, value });
-        }
-      }
+      yield* requireFinite({ stage, step: iteration + 1 }, metrics);
       if (history.length === 0 && !(ratioDeviation! <= ratioTolerance)) {
         return yield* new RatioNotOne({ stage, iteration: iteration + 1, deviation: ratioDeviation! });
       }

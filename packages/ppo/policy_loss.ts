@@ -16,7 +16,7 @@ export function policyLoss(
 ): LossWithMetrics {
   const { mask, oldLogProbs, advantages } = batch;
   const { clipRange, denominator } = options;
-  const { logProbs, entropy } = responseLogProbs(policy, batch, options);
+  const { logProbs } = responseLogProbs(policy, batch, options);
   const surrogate = { logProbs, oldLogProbs, advantages, mask, clipRange, denominator };
   const { loss, clipFraction, approxKl, ratio } = clippedSurrogate(surrogate);
   return {
@@ -25,7 +25,6 @@ export function policyLoss(
       clipFraction,
       approxKl,
       ratio: maskedMean(ratio, mask, { denominator }),
-      entropy: maskedMean(entropy, mask, { denominator }),
       ratioDeviation: tf.max(tf.abs(tf.sub(ratio, 1))) as tf.Scalar,
     },
   };

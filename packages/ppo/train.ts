@@ -1,7 +1,7 @@
-import { onlineLoop } from "@rlhf/bandit-env";
+import { type Metrics, onlineLoop } from "@rlhf/bandit-env";
 import { fold, type Key } from "@rlhf/core/random";
 import type { EncodedPrompt, Tokens } from "@rlhf/core/records";
-import { keepMemory, type Memory } from "@rlhf/optim";
+import type { Memory } from "@rlhf/optim";
 import * as Effect from "effect/Effect";
 import * as Ref from "effect/Ref";
 import { type PpoConfig, stageName } from "./config.ts";
@@ -18,6 +18,8 @@ export interface TrainOptions<E = never, R = never> {
   readonly key: Key;
   /** Text of tokens, for the tables of sample responses. */
   readonly decode: (tokens: Tokens) => string;
+  /** Metrics of your own, such as `gold`: a reward that training never sees, for the guard against reward hacking. */
+  readonly measure?: (report: PpoReport) => Effect.Effect<Metrics, E, R>;
   /** Saves the state, say, or evaluates the policy. */
   readonly afterIteration?: (state: PpoState, report: PpoReport) => Effect.Effect<void, E, R>;
   /** What `afterIteration` gathers, so that a run which goes on has it again. */
@@ -34,40 +36,24 @@ export interface TrainOptions<E = never, R = never> {
  * loss or a gradient is NaN or infinite, with `ScoreFailed` when there is no verdict.
  */
 export const train = Effect.fn("ppo.train")(function* <E = never, R = never>(options: TrainOptions<E, R>) {
-  const { prompts, config, specials, decode, afterIteration } = options;
+  const { prompts, config, specials, decode, measure, afterIteration } = options;
   const key = fold(options.key, "ppo");
-  const stage = stageName(config);
   const state = yield* Ref.make(options.state);
   const learner = { config, eos: specials.eos, key, state };
-  const kept = yield* keepMemory(stage, memoryOf(state, options.gathered));
-  let { metrics } = kept;
-  const isSpent = (metrics.kl ?? 0) >= (config.klBudget ?? Number.POSITIVE_INFINITY);
-  const save = Effect.flatMap(Ref.get(state), ({ iteration }) => kept.save(iteration, metrics));
   yield* onlineLoop({
     ...config,
-    stage,
-    done: (yield* Ref.get(state)).iteration,
-    iterations: isSpent ? kept.step : config.iterations,
+    stage: stageName(config),
+    iteration: Effect.map(Ref.get(state), ({ iteration }) => iteration),
+    memory: memoryOf(state, options.gathered),
     prompts,
     promptsPerIteration: config.batchSize,
     key,
     decode,
-    // Between two iterations, while it samples and while it waits for scores: there the state is whole.
-    step: (batch) =>
-      Effect.andThen(
-        Effect.interruptible(Effect.yieldNow),
-        step(batch).pipe(Effect.provideService(Learner, learner)),
-      ),
+    measure,
+    step: (batch) => step(batch).pipe(Effect.provideService(Learner, learner)),
     afterIteration: Effect.fnUntraced(function* (report: PpoReport) {
-      const now = yield* Ref.get(state);
-      ({ metrics } = report);
-      if (afterIteration !== undefined) yield* afterIteration(now, report);
-      yield* kept.saveWhenDue(now.iteration, metrics);
+      if (afterIteration !== undefined) yield* afterIteration(yield* Ref.get(state), report);
     }),
-  }).pipe(
-    Effect.uninterruptible,
-    Effect.onInterrupt(() => Effect.ignore(save)),
-  );
-  yield* save;
+  });
   return yield* Ref.get(state);
 });
