@@ -15,10 +15,11 @@ import { patchWasmMatMul } from "./_wasm_mat_mul.ts";
 import { restoreGradients } from "./gradients.ts";
 
 /**
- * Where tensors are computed: `native` is C++ (`@rlhf/backend-native`), `wasm` and `cpu` come with tfjs, and
- * `tensorflow` is the user's own `@tensorflow/tfjs-node-gpu` or `@tensorflow/tfjs-node`.
+ * Where tensors are computed: `webgpu` is a GPU of any maker (`@rlhf/backend-webgpu`), `native` is C++
+ * (`@rlhf/backend-native`), `wasm` and `cpu` come with tfjs, and `tensorflow` is the user's own
+ * `@tensorflow/tfjs-node-gpu` or `@tensorflow/tfjs-node`.
  */
-export type BackendName = "native" | "wasm" | "cpu" | "tensorflow";
+export type BackendName = "webgpu" | "native" | "wasm" | "cpu" | "tensorflow";
 
 /** The backend in use and, in words, why. */
 export interface BackendChoice {
@@ -50,8 +51,26 @@ class Obstacle extends Error {
 
 const needsNode = new Obstacle("it runs in Node only.", 'In a browser take "wasm".');
 
-/** Starts one backend and makes it tfjs's active one; answers with what it is, or throws an Obstacle. */
-const start: Readonly<Record<BackendName, () => Promise<string>>> = {
+/**
+ * Starts one backend and makes it tfjs's active one; answers with what it is, or throws an Obstacle.
+ * `asked` tells a choice by name from `auto`.
+ */
+const start: Readonly<Record<BackendName, (asked: boolean) => Promise<string>>> = {
+  webgpu: async (asked) => {
+    const name = "@rlhf/backend-webgpu";
+    const found = findPackage(name);
+    const remedy = runsInNode
+      ? `Install it: npm i ${name}`
+      : `Import "${name}" before the backend is chosen.`;
+    const { adapter, software } = await attempt(remedy, async () => {
+      const imported = found && ((await importPackage(found)) as { default: GpuEngine }).default;
+      const engine = imported ?? (globalThis as { [webGpuEngine]?: GpuEngine })[webGpuEngine];
+      if (!engine) throw new Error(`${name} is not ${runsInNode ? "installed" : "part of this page"}.`);
+      return engine.register({ software: asked });
+    });
+    await activate("webgpu", remedy);
+    return `WebGPU on ${adapter}${software ? ", a program on the CPU and no GPU" : ""}`;
+  },
   native: async () => {
     const name = "@rlhf/backend-native";
     if (!runsInNode) throw needsNode;
@@ -107,11 +126,19 @@ const start: Readonly<Record<BackendName, () => Promise<string>>> = {
 
 const threadsInWords = (threads: number): string => `${threads} ${threads === 1 ? "thread" : "threads"}`;
 
+/** The default export of `@rlhf/backend-webgpu`; its errors carry a remedy of their own. */
+interface GpuEngine {
+  register(options: { software: boolean }): Promise<{ adapter: string; software: boolean }>;
+}
+/** Where that package leaves itself when it is imported: a browser cannot look for packages. */
+const webGpuEngine = Symbol.for("@rlhf/backend-webgpu");
+
 const attempt = async <A>(remedy: string, run: () => Promise<A>): Promise<A> => {
   try {
     return await run();
   } catch (cause) {
-    throw new Obstacle(cause instanceof Error ? cause.message : String(cause), remedy);
+    const { message, remedy: own } = cause as Partial<Obstacle>;
+    throw new Obstacle(message ?? String(cause), own ?? remedy);
   }
 };
 
@@ -133,17 +160,17 @@ const withoutWarnings = (run: () => void): void => {
 };
 
 const candidates = (choice: "auto" | BackendName): ReadonlyArray<BackendName> =>
-  choice === "auto" ? ["native", "wasm", "cpu"] : [choice];
+  choice === "auto" ? ["webgpu", "native", "wasm", "cpu"] : [choice];
 
 /**
- * Starts a backend and makes it tfjs's active one, process-wide. `auto` takes the fastest that works: native, then
- * wasm, then cpu; `reason` says what the choice is and what was passed over.
+ * Starts a backend and makes it tfjs's active one, process-wide. `auto` takes the fastest that works: webgpu where
+ * there is a GPU, then native, then wasm, then cpu; `reason` says what the choice is and what was passed over.
  */
 export const chooseBackend = Effect.fn("tensor.chooseBackend")(function* (choice: "auto" | BackendName) {
   const tried: Array<{ name: BackendName; problem: string; remedy: string }> = [];
   for (const name of candidates(choice)) {
     const outcome = yield* Effect.promise(() =>
-      start[name]().catch((error: unknown) => {
+      start[name](choice !== "auto").catch((error: unknown) => {
         if (error instanceof Obstacle) return error;
         throw error;
       }),

@@ -15,7 +15,8 @@ describe("useBackend", () => {
 
   it("takes the fastest that works and says what it passed over", async () => {
     const choice = await useBackend("auto");
-    expect(["native", "wasm"]).toContain(choice.name);
+    expect(["webgpu", "native", "wasm"]).toContain(choice.name);
+    if (choice.name !== "webgpu") expect(choice.reason).toContain("not webgpu: ");
     if (choice.name === "wasm") expect(choice.reason).toContain("not native: ");
   });
 
