@@ -200,6 +200,10 @@ void scatter_add(Call& call) {
                        call.floats(2, area(vocab, width)), rows, vocab, width);
 }
 
+RowSums* reserve_sums(int rows) {
+  return reinterpret_cast<RowSums*>(reserve_shared(Slot::hidden, rows * sizeof(RowSums)));
+}
+
 float temperature_at(Call& call, size_t i) {
   double t = call.number(i);
   if (!(t > 0) || !std::isfinite(t))
@@ -210,68 +214,79 @@ float temperature_at(Call& call, size_t i) {
 /// logits, ids, logProbs, logSumExp, entropy|null, rows, vocab, temperature
 void token_log_probs(Call& call) {
   int rows = call.size(5), vocab = call.size(6);
+  float temperature = temperature_at(call, 7);
   const float* logits = call.floats(0, area(rows, vocab));
   const int32_t* ids = call.ints(1, rows);
+  float *logProbs = call.floats(2, rows), *logSumExp = call.floats(3, rows);
+  float* entropy = call.floats_or_null(4, rows);
   call.check_ids(ids, rows, vocab);
-  kernels().tokenLogProbs(logits, ids, call.floats(2, rows), call.floats(3, rows),
-                          call.floats_or_null(4, rows), rows, vocab, temperature_at(call, 7));
+  RowSums* sums = reserve_sums(rows);
+  kernels().addLogits({logits, vocab, rows, 0, vocab, temperature}, ids, sums);
+  kernels().tokenLogProbs(sums, logProbs, logSumExp, entropy, rows, temperature);
 }
 /// dy, logits, ids, logSumExp, dlogits, rows, vocab, temperature
 void token_log_probs_grad(Call& call) {
   int rows = call.size(5), vocab = call.size(6);
   const int32_t* ids = call.ints(2, rows);
   call.check_ids(ids, rows, vocab);
-  kernels().tokenLogProbsGrad(call.floats(0, rows), call.floats(1, area(rows, vocab)), ids,
-                              call.floats(3, rows), call.floats(4, area(rows, vocab)), rows, vocab,
-                              temperature_at(call, 7));
+  kernels().tokenLogProbsGrad(
+      call.floats(0, rows),
+      {call.floats(1, area(rows, vocab)), vocab, rows, 0, vocab, temperature_at(call, 7)}, ids,
+      call.floats(3, rows), call.floats(4, area(rows, vocab)), vocab);
 }
 
-/// Rows of logits at a time, so that a chunk stays around 8 MB.
-int rows_per_chunk(int rows, int vocab) {
-  return std::min(std::max(rows, 1), std::max(16, std::min(1024, (2 << 20) / std::max(vocab, 1))));
+/// Logits that are not kept exist for so many tokens of the vocabulary at a time that they take around 8 MB. Blocks
+/// of rows instead would read and write the whole unembedding and its gradient once for each of them.
+int columns_per_block(int rows, int vocab) {
+  constexpr int kElements = 2 << 20, kMultiple = 256;
+  return std::min(vocab, std::max(1, kElements / std::max(rows, 1) / kMultiple) * kMultiple);
 }
 
 /// hidden, unembedding, ids, logProbs, entropy, logSumExp, rows, width, vocab, temperature, logits|null to keep
 void linear_token_log_probs(Call& call) {
-  int rows = call.size(6), width = width_at(call, 7), vocab = call.size(8),
-      chunk = rows_per_chunk(rows, vocab);
+  int rows = call.size(6), width = width_at(call, 7), vocab = call.size(8);
   float temperature = temperature_at(call, 9);
   const float *hidden = call.floats(0, area(rows, width)), *unembedding = call.floats(1, area(vocab, width));
   const int32_t* ids = call.ints(2, rows);
-  float *logProbs = call.floats(3, rows), *entropy = call.floats(4, rows), *sums = call.floats(5, rows);
+  float *logProbs = call.floats(3, rows), *entropy = call.floats(4, rows), *logSumExp = call.floats(5, rows);
   float* kept = call.floats_or_null(10, area(rows, vocab));
   call.check_ids(ids, rows, vocab);
-  float* scratch = kept ? nullptr : reserve_shared(Slot::logits, area(chunk, vocab) * sizeof(float));
-  for (int i = 0; i < rows; i += chunk) {
-    int count = std::min(chunk, rows - i);
-    float* logits = kept ? kept + area(i, vocab) : scratch;
-    const float* h = hidden + area(i, width);
-    kernels().product({count, vocab, width, h, width, false, unembedding, width, true, logits, vocab});
-    kernels().tokenLogProbs(logits, ids + i, logProbs + i, sums + i, entropy + i, count, vocab, temperature);
+  int block = columns_per_block(rows, vocab), stride = kept ? vocab : block;
+  float* scratch = kept ? nullptr : reserve_shared(Slot::logits, area(rows, block) * sizeof(float));
+  RowSums* sums = reserve_sums(rows);
+  for (int first = 0; first < vocab; first += block) {
+    int columns = std::min(block, vocab - first);
+    float* logits = kept ? kept + first : scratch;
+    const float* rowsOfWeight = unembedding + area(first, width);
+    kernels().product({rows, columns, width, hidden, width, false, rowsOfWeight, width, true, logits, stride});
+    kernels().addLogits({logits, stride, rows, first, columns, temperature}, ids, sums);
   }
+  kernels().tokenLogProbs(sums, logProbs, logSumExp, entropy, rows, temperature);
 }
 /// dy, hidden, unembedding, ids, logSumExp, dhidden, dunembedding, rows, width, vocab, temperature, logits|null
 void linear_token_log_probs_grad(Call& call) {
-  int rows = call.size(7), width = width_at(call, 8), vocab = call.size(9),
-      chunk = rows_per_chunk(rows, vocab);
+  int rows = call.size(7), width = width_at(call, 8), vocab = call.size(9);
   float temperature = temperature_at(call, 10);
   const float *dy = call.floats(0, rows), *hidden = call.floats(1, area(rows, width));
-  const float *unembedding = call.floats(2, area(vocab, width)), *sums = call.floats(4, rows);
+  const float *unembedding = call.floats(2, area(vocab, width)), *logSumExp = call.floats(4, rows);
   const int32_t* ids = call.ints(3, rows);
   float *dhidden = call.floats(5, area(rows, width)), *dunembedding = call.floats(6, area(vocab, width));
   const float* kept = call.floats_or_null(11, area(rows, vocab));
   call.check_ids(ids, rows, vocab);
-  float* dlogits = reserve_shared(Slot::logits, area(chunk, vocab) * sizeof(float));
-  for (int i = 0; i < rows || i == 0; i += chunk) {
-    int count = std::min(chunk, rows - i);
-    const float *h = hidden + area(i, width), *logits = kept ? kept + area(i, vocab) : dlogits;
+  int block = columns_per_block(rows, vocab), stride = kept ? vocab : block;
+  float* dlogits = reserve_shared(Slot::logits, area(rows, block) * sizeof(float));
+  for (int first = 0; first < vocab; first += block) {
+    int columns = std::min(block, vocab - first);
+    const float *logits = kept ? kept + first : dlogits, *rowsOfWeight = unembedding + area(first, width);
     if (!kept)
-      kernels().product({count, vocab, width, h, width, false, unembedding, width, true, dlogits, vocab});
-    kernels().tokenLogProbsGrad(dy + i, logits, ids + i, sums + i, dlogits, count, vocab, temperature);
-    float* dh = dhidden + area(i, width);
-    kernels().product({count, width, vocab, dlogits, vocab, false, unembedding, width, false, dh, width});
-    kernels().product(
-        {vocab, width, count, dlogits, vocab, true, h, width, false, dunembedding, width, i > 0});
+      kernels().product(
+          {rows, columns, width, hidden, width, false, rowsOfWeight, width, true, dlogits, stride});
+    kernels().tokenLogProbsGrad(dy, {logits, stride, rows, first, columns, temperature}, ids, logSumExp,
+                                dlogits, block);
+    kernels().product({rows, width, columns, dlogits, block, false, rowsOfWeight, width, false, dhidden,
+                       width, first > 0});
+    kernels().product({columns, width, rows, dlogits, block, true, hidden, width, false,
+                       dunembedding + area(first, width), width});
   }
 }
 

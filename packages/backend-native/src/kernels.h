@@ -59,6 +59,20 @@ struct AdamwParam {
   float weightDecay;
 };
 
+/// Columns [first, first + columns) of the logits [rows, vocab] of a softmax; their rows lie `stride` apart.
+struct LogitBlock {
+  const float* logits;
+  int stride, rows, first, columns;
+  float temperature;
+};
+/// What those columns of a row z that were seen so far reduce to.
+struct RowSums {
+  float top;     // max z
+  float sum;     // Σ exp((z − top)/T)
+  float moment;  // Σ exp((z − top)/T) · (z − top)/T
+  float chosen;  // z of the given token
+};
+
 struct SampleSettings {
   float temperature;
   int topK;
@@ -110,10 +124,13 @@ struct Kernels {
   void (*embed)(const float* weight, const int32_t* ids, float* y, int rows, int width);
   void (*scatterAdd)(const float* dy, const int32_t* ids, float* dweight, int rows, int vocab, int width);
 
-  void (*tokenLogProbs)(const float* logits, const int32_t* ids, float* logProbs, float* logSumExp,
-                        float* entropy, int rows, int vocab, float temperature);
-  void (*tokenLogProbsGrad)(const float* dy, const float* logits, const int32_t* ids, const float* logSumExp,
-                            float* dlogits, int rows, int vocab, float temperature);
+  /// Adds a block, the first of which starts the sums.
+  void (*addLogits)(const LogitBlock&, const int32_t* ids, RowSums* sums);
+  void (*tokenLogProbs)(const RowSums* sums, float* logProbs, float* logSumExp, float* entropy, int rows,
+                        float temperature);
+  /// dlogits may be the block itself.
+  void (*tokenLogProbsGrad)(const float* dy, const LogitBlock&, const int32_t* ids, const float* logSumExp,
+                            float* dlogits, int strideOut);
 
   void (*adamw)(const AdamwParam* params, int count, const AdamwSettings&);
   double (*sumOfSquares)(const float* const* tensors, const size_t* sizes, int count);
