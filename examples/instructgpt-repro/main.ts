@@ -13,7 +13,7 @@ import { finetune } from "@rlhf/sft";
 import { cloneModel, type Model } from "@rlhf/transformer";
 import { Effect } from "effect";
 import { chooseByReward } from "./choose_checkpoint.ts";
-import { collectComparisons } from "./comparisons.ts";
+import { collectComparisons, type LabeledRanking } from "./comparisons.ts";
 import { evaluate, measureRewardModel } from "./evaluate.ts";
 import { splitRankings } from "./own_comparisons.ts";
 import { reinforce } from "./reinforce.ts";
@@ -58,12 +58,27 @@ const pipeline = Effect.fn("instructgpt")(function* (setting: Setting) {
   const epochs = yield* loadEpochs(config.sft.epochs, tokenizer);
 
   // Steps 2 and 3, and again with comparisons of the new policy for every further round.
-  const first = yield* align({ ...setting, labelers, writer: supervised, candidates: epochs, round: 1 });
+  const first = yield* align({
+    ...setting,
+    labelers,
+    writer: supervised,
+    candidates: epochs,
+    earlier: [],
+    round: 1,
+  });
   let last = first;
   const rounds = data.own.comparisons ? 1 : config.rounds; // of people's rankings there are no new ones
   for (let round = 2; round <= rounds; round++) {
     const policy = last.ppoPtx.model;
-    last = yield* align({ ...setting, labelers, writer: policy, candidates: [policy], round });
+    const { rankings } = last;
+    last = yield* align({
+      ...setting,
+      labelers,
+      writer: policy,
+      candidates: [policy],
+      earlier: rankings,
+      round,
+    });
   }
 
   // Evaluation, by judges that training never saw.
@@ -98,19 +113,22 @@ const align = Effect.fn("align")(
       readonly writer: Model;
       /** Of these the reward model chooses the policy to start from. */
       readonly candidates: ReadonlyArray<Model>;
+      /** Rankings of earlier rounds: a reward model learns from all there are. */
+      readonly earlier: ReadonlyArray<LabeledRanking>;
       readonly round: number;
     },
   ) {
-    const { config, data, encoded, tokenizer, labelers, writer, candidates, round } = input;
+    const { config, data, encoded, tokenizer, labelers, writer, candidates, earlier, round } = input;
     const root = fold(key(config.seed), `round ${round}`);
 
     const comparisons = data.own.comparisons
       ? splitRankings(data.rankings, encoded.rankings, config, root)
       : yield* collectComparisons({ ...input, policy: writer, prompts: encoded.prompts, key: root });
     yield* saveComparisons(round, comparisons);
+    const rankings = [...earlier, ...comparisons.training];
     const reward = yield* trainReward({
       policy: writer,
-      rankings: comparisons.training,
+      rankings,
       validation: comparisons.validation,
       demonstrations: encoded.validation,
       config: config.reward,
@@ -137,7 +155,7 @@ const align = Effect.fn("align")(
     const ppoPtx = yield* optimise(config.ppo.ptxCoefficient);
     yield* save(`ppo-${round}`, ppo.model, tokenizer);
     yield* save(`ppo-ptx-${round}`, ppoPtx.model, tokenizer);
-    return { comparisons, reward, policy, ppo, ppoPtx };
+    return { comparisons, rankings, reward, policy, ppo, ppoPtx };
   },
   (effect, { round }) => inRound(round)(effect),
 );
