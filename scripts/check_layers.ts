@@ -7,6 +7,7 @@ import { join } from "node:path";
 
 const layers: ReadonlyArray<ReadonlyArray<string>> = [
   ["core"],
+  ["hub"],
   ["tensor", "tokenizer", "data"],
   ["transformer", "optim", "kl"],
   ["pretrain", "sft", "reward", "bandit-env"],
@@ -17,7 +18,7 @@ const outside = ["backend-native", "backend-webgpu"];
 /** The one import inside a layer. */
 const sideways = new Set(["ppo → policy-gradient"]);
 /** These must install and run where tfjs cannot. */
-const withoutTfjs = new Set(["core", "tokenizer", "data", "labeler", "eval"]);
+const withoutTfjs = new Set(["core", "hub", "tokenizer", "data", "labeler", "eval"]);
 
 const root = join(import.meta.dirname, "..");
 const rootManifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));

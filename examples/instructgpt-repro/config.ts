@@ -24,7 +24,7 @@ export const Config = Schema.Struct({
   base: setting(
     FileOrNone,
     null,
-    "Checkpoint to fine-tune, with its tokenizer.json, in place of pretraining",
+    "Checkpoint to fine-tune in place of pretraining, with its tokenizer: a folder, or a name on the Hugging Face Hub",
   ),
   corpus: setting(
     FileOrNone,

@@ -44,7 +44,10 @@ export const start = <E>(pipeline: (setting: Setting) => Effect.Effect<Results, 
       const config = yield* decodeConfig(Config, fields);
       const byDefault = `runs/${preset}-seed${config.seed}`;
       const path = yield* resume ? newestRun(config.run, byDefault) : freePath(config.run, byDefault);
-      const setting = yield* prepare(config);
+      const setting = yield* Effect.andThen(showProgress, prepare(config)).pipe(
+        Effect.scoped,
+        Effect.provide(Progress.layer),
+      );
       if (resume) yield* refuseOtherConfig(path, setting.config);
       yield* run(pipeline(setting), setting, path);
     }).pipe(Effect.provide(Backend.layer(wanted.backend)));

@@ -17,7 +17,7 @@ export class CheckpointNotFound extends Schema.TaggedError<CheckpointNotFound>()
   path: Schema.String,
 }) {
   override get message(): string {
-    return `No checkpoint at ${this.path}: a folder with config.json and model.safetensors is required`;
+    return `No checkpoint at ${this.path}: a folder with config.json and model.safetensors is required, or a name on the Hub such as openai-community/gpt2`;
   }
 }
 

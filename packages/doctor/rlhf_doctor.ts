@@ -19,7 +19,7 @@ const help = `rlhf-doctor --model FOLDER --data FILE [--backend auto|native|wasm
 Tests a model with your data before a long run: special tokens, padding and batch, cache, speed and memory of
 each phase, and whether 20 pairs can be learned by heart. Exit code 1 when a test fails.
 
-  --model FOLDER   a checkpoint with its tokenizer.json
+  --model FOLDER   a checkpoint with its tokenizer.json: a folder, or a name on the Hugging Face Hub
   --data FILE      rankings or demonstrations, in any format that rlhf-data shows`;
 
 const { values } = parseArgs({

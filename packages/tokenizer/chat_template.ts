@@ -1,5 +1,6 @@
 import { Template } from "@huggingface/jinja";
 import { InvalidInput } from "@rlhf/core/errors";
+import { checkpointFiles } from "@rlhf/hub/checkpoint_files";
 import * as Effect from "effect/Effect";
 import * as FileSystem from "effect/FileSystem";
 import * as Path from "effect/Path";
@@ -60,12 +61,14 @@ export function encodeChat(
 }
 
 /**
- * The chat template of a checkpoint: `chat_template.jinja`, or `chat_template` of `tokenizer_config.json`. Fails with
+ * The chat template of a checkpoint, in a folder or on the Hub: `chat_template.jinja`, or `chat_template` of `tokenizer_config.json`. Fails with
  * `InvalidInput` when there is none.
  */
-export const loadChatTemplate = Effect.fn("tokenizer.loadChatTemplate")(function* (folder: string) {
+export const loadChatTemplate = Effect.fn("tokenizer.loadChatTemplate")(function* (place: string) {
   const files = yield* FileSystem.FileSystem;
   const path = yield* Path.Path;
+  const { folder, fetch } = yield* checkpointFiles(place);
+  yield* fetch(["chat_template.jinja", "tokenizer_config.json"]);
   const own = path.join(folder, "chat_template.jinja");
   if (yield* files.exists(own)) return yield* files.readFileString(own);
   const config = path.join(folder, "tokenizer_config.json");

@@ -1,5 +1,6 @@
 import * as HuggingFace from "@huggingface/tokenizers";
 import { InvalidInput } from "@rlhf/core/errors";
+import { checkpointFiles } from "@rlhf/hub/checkpoint_files";
 import * as Effect from "effect/Effect";
 import * as FileSystem from "effect/FileSystem";
 import * as Path from "effect/Path";
@@ -27,13 +28,14 @@ export function tokenizerFromJson(json: unknown, options: LoadOptions = {}): Tok
 }
 
 /**
- * A tokenizer from a `tokenizer.json`, or from the folder of a checkpoint that holds one, or GPT-2's `vocab.json` and
- * `merges.txt`. A `tokenizer_config.json` beside it says which tokens play the roles, unless `specialTokens` does.
+ * A tokenizer from a `tokenizer.json`, or from a checkpoint that holds one, or GPT-2's `vocab.json` and `merges.txt`.
+ * The checkpoint is a folder or a name on the Hub, such as `openai-community/gpt2` or `Qwen/Qwen3-0.6B@main`. A
+ * `tokenizer_config.json` beside it says which tokens play the roles, unless `specialTokens` does.
  */
-export const loadTokenizer = Effect.fn("loadTokenizer")(function* (path: string, options: LoadOptions = {}) {
+export const loadTokenizer = Effect.fn("loadTokenizer")(function* (place: string, options: LoadOptions = {}) {
   const files = yield* FileSystem.FileSystem;
   const paths = yield* Path.Path;
-  const file = path.endsWith(".json") ? path : paths.join(path, "tokenizer.json");
+  const file = place.endsWith(".json") ? place : yield* fetchTokenizer(place);
   const readText = (name: string) =>
     Effect.mapError(files.readFileString(name), (error) =>
       invalid(name, `cannot be read (${error.reason._tag})`, "check the path and its permissions"),
@@ -60,6 +62,17 @@ export const loadTokenizer = Effect.fn("loadTokenizer")(function* (path: string,
     if (error instanceof InvalidInput) return yield* error;
     throw error;
   }
+});
+
+/** Where the `tokenizer.json` of a checkpoint is, or would be: its older form lies there too. */
+const fetchTokenizer = Effect.fnUntraced(function* (place: string) {
+  const files = yield* FileSystem.FileSystem;
+  const path = yield* Path.Path;
+  const { folder, fetch } = yield* checkpointFiles(place);
+  const file = path.join(folder, "tokenizer.json");
+  yield* fetch(["tokenizer.json", "tokenizer_config.json"]);
+  if (!(yield* files.exists(file))) yield* fetch(["vocab.json", "merges.txt"]);
+  return file;
 });
 
 function build(value: unknown, given: Partial<SpecialTokens>, where: string): Tokenizer {

@@ -1,4 +1,5 @@
 import { CheckpointNotFound, InvalidInput, type Problem } from "@rlhf/core/errors";
+import type { CheckpointFiles } from "@rlhf/hub/checkpoint_files";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
 import * as FileSystem from "effect/FileSystem";
@@ -21,16 +22,20 @@ const Index = Schema.Struct({
 });
 
 /** Opens the weights of a checkpoint, one file or several with an index. */
-export const openWeights = Effect.fnUntraced(function* (folder: string) {
+export const openWeights = Effect.fnUntraced(function* (checkpoint: CheckpointFiles) {
   const files = yield* FileSystem.FileSystem;
   const path = yield* Path.Path;
+  const { folder, fetch } = checkpoint;
+  yield* fetch([weightsName]);
   const single = path.join(folder, weightsName);
   if (yield* files.exists(single)) return [yield* openTensors(single)];
+  yield* fetch([indexName]);
   const index = path.join(folder, indexName);
-  if (!(yield* files.exists(index))) return yield* noWeights(folder);
+  if (!(yield* files.exists(index))) return yield* noWeights(checkpoint);
   const remedy = "Copy or download the file again";
   const { weight_map } = yield* decodeJson(Index, index, yield* readJson(index), remedy);
   const names = [...new Set(Object.values(weight_map))].sort();
+  yield* fetch(names);
   const missing: Array<Problem> = [];
   for (const name of names) {
     if (yield* files.exists(path.join(folder, name))) continue;
@@ -45,9 +50,8 @@ export const openWeights = Effect.fnUntraced(function* (folder: string) {
 });
 
 /** Says why there is nothing to open: no checkpoint at all, or only one in a format that is refused. */
-const noWeights = Effect.fnUntraced(function* (folder: string) {
-  const files = yield* FileSystem.FileSystem;
-  const pickle = (yield* files.readDirectory(folder)).find((name) => /\.(bin|pt|pth|ckpt|pkl)$/.test(name));
+const noWeights = Effect.fnUntraced(function* ({ folder, list }: CheckpointFiles) {
+  const pickle = (yield* list).find((name) => /\.(bin|pt|pth|ckpt|pkl)$/.test(name));
   if (pickle === undefined) return yield* new CheckpointNotFound({ path: folder });
   return yield* invalid({
     where: `${folder}: ${pickle}`,

@@ -1,4 +1,5 @@
 import { CheckpointNotFound } from "@rlhf/core/errors";
+import { checkpointFiles } from "@rlhf/hub/checkpoint_files";
 import * as Effect from "effect/Effect";
 import * as FileSystem from "effect/FileSystem";
 import * as Path from "effect/Path";
@@ -91,10 +92,12 @@ export const saveAdapter = Effect.fn("transformer.saveAdapter")(function* (
 
 /**
  * Puts an adapter that PEFT or `saveAdapter` wrote on a model, which it does not change. Fails with
- * `CheckpointNotFound`, or with `InvalidInput` that lists every tensor that does not fit.
+ * `CheckpointNotFound`, with `InvalidInput` that lists every tensor that does not fit, and with `HubError`.
+ *
+ * @param place a folder or a name on the Hub
  */
-export const loadAdapter = Effect.fn("transformer.loadAdapter")(function* (folder: string, base: Model) {
-  const lora = yield* readConfig(folder);
+export const loadAdapter = Effect.fn("transformer.loadAdapter")(function* (place: string, base: Model) {
+  const { folder, lora } = yield* readConfig(place);
   const model: Model = { config: base.config, params: {}, adapter: { lora, base: base.params } };
   const params = yield* readTensors(folder, model, false);
   return { ...model, params } satisfies Model;
@@ -102,23 +105,25 @@ export const loadAdapter = Effect.fn("transformer.loadAdapter")(function* (folde
 
 /** The same for a reward model: adapter and scalar head. */
 export const loadScalarAdapter = Effect.fn("transformer.loadScalarAdapter")(function* (
-  folder: string,
+  place: string,
   base: Model,
 ) {
-  const lora = yield* readConfig(folder);
+  const { folder, lora } = yield* readConfig(place);
   const backbone: Model = { config: base.config, params: {}, adapter: { lora, base: base.params } };
   return scalarModel(backbone, yield* readTensors(folder, backbone, true));
 });
 
-const readConfig = Effect.fnUntraced(function* (folder: string) {
+const readConfig = Effect.fnUntraced(function* (place: string) {
   const files = yield* FileSystem.FileSystem;
   const path = yield* Path.Path;
+  const { folder, fetch } = yield* checkpointFiles(place);
+  yield* fetch([configName, weightsName]);
   const file = path.join(folder, configName);
-  if (!(yield* files.exists(file))) return yield* new CheckpointNotFound({ path: folder });
+  if (!(yield* files.exists(file))) return yield* new CheckpointNotFound({ path: place });
   const remedy = "Only plain LoRA is implemented: train the adapter without this setting";
   const found = yield* decodeJson(PeftConfig, file, yield* readJson(file), remedy);
   const { r: rank, lora_alpha: alpha, lora_dropout: dropout, target_modules: targetModules } = found;
-  return { rank, alpha, dropout, targetModules } satisfies LoraConfig;
+  return { folder, lora: { rank, alpha, dropout, targetModules } satisfies LoraConfig };
 });
 
 const readTensors = Effect.fnUntraced(function* (folder: string, model: Model, scalar: boolean) {

@@ -1,4 +1,5 @@
 import { CheckpointNotFound, VocabularyMismatch } from "@rlhf/core/errors";
+import { checkpointFiles } from "@rlhf/hub/checkpoint_files";
 import * as Effect from "effect/Effect";
 import * as FileSystem from "effect/FileSystem";
 import * as Path from "effect/Path";
@@ -87,39 +88,45 @@ export const saveCheckpoint = Effect.fn("transformer.saveCheckpoint")(function* 
 });
 
 /**
- * Reads a language model from a folder in Hugging Face's layout: GPT-2, Llama, Qwen 2, Qwen 3 or BERT, in F32, F16 or
- * BF16, in one file or several. The numbers go block by block from the file to their place, so that little more than
- * the model's own size is needed. Free it with `disposeModel`.
+ * Reads a language model in Hugging Face's layout: GPT-2, Llama, Qwen 2, Qwen 3 or BERT, in F32, F16 or BF16, in one
+ * file or several. The numbers go block by block from the file to their place, so that little more than the model's own
+ * size is needed. Free it with `disposeModel`.
  *
- * Fails with `CheckpointNotFound`, with `VocabularyMismatch` when a tokenizer is given that has more tokens, and with
- * `InvalidInput` that lists everything wrong with the files: the tensor, the shape required and the shape found.
+ * Fails with `CheckpointNotFound`, with `VocabularyMismatch` when a tokenizer is given that has more tokens, with
+ * `InvalidInput` that lists everything wrong with the files: the tensor, the shape required and the shape found, and
+ * with `HubError`. What the configuration forbids is found before the weights are fetched.
+ *
+ * @param place a folder, or a name on the Hub such as `openai-community/gpt2` or `Qwen/Qwen3-0.6B@main`
  */
 export const loadCheckpoint = Effect.fn("transformer.loadCheckpoint")(function* (
-  folder: string,
+  place: string,
   tokenizer?: Pick<CheckpointTokenizer, "vocabSize">,
 ) {
-  const model: Model = yield* load(folder, false, tokenizer);
+  const model: Model = yield* load(place, false, tokenizer);
   return model;
 });
 
 /** Reads a reward model or value network; fails as {@link loadCheckpoint} does. Free it with `disposeScalarModel`. */
 export const loadScalarModel = Effect.fn("transformer.loadScalarModel")(function* (
-  folder: string,
+  place: string,
   tokenizer?: Pick<CheckpointTokenizer, "vocabSize">,
 ) {
-  const { config, params } = yield* load(folder, true, tokenizer);
+  const { config, params } = yield* load(place, true, tokenizer);
   return scalarModel({ config }, params);
 });
 
 const load = Effect.fnUntraced(function* (
-  folder: string,
+  place: string,
   scalar: boolean,
   tokenizer: Pick<CheckpointTokenizer, "vocabSize"> | undefined,
 ) {
   const files = yield* FileSystem.FileSystem;
   const path = yield* Path.Path;
+  const checkpoint = yield* checkpointFiles(place);
+  const { folder } = checkpoint;
   const configPath = path.join(folder, configName);
-  if (!(yield* files.exists(configPath))) return yield* new CheckpointNotFound({ path: folder });
+  yield* checkpoint.fetch([configName]);
+  if (!(yield* files.exists(configPath))) return yield* new CheckpointNotFound({ path: place });
   const remedy = "Use a checkpoint of GPT-2, Llama, Qwen 2, Qwen 3 or BERT with these settings";
   const json = upgraded(yield* readJson(configPath));
   const known = yield* decodeJson(KnownModel, configPath, json, remedy);
@@ -134,9 +141,9 @@ const load = Effect.fnUntraced(function* (
       remedy: found.scalar ? "Load it with loadScalarModel" : "Load it with loadCheckpoint",
     });
   }
-  yield* checkVocabulary(folder, config, tokenizer);
+  yield* checkVocabulary(place, config, tokenizer);
   const params: Params = yield* Effect.scoped(
-    Effect.flatMap(openWeights(folder), (weights) =>
+    Effect.flatMap(openWeights(checkpoint), (weights) =>
       readParameters(folder, weights, layoutsOf(config, scalar)),
     ),
   );

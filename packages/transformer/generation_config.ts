@@ -1,4 +1,5 @@
 import { Count, CountOrZero, Positive } from "@rlhf/core/setting";
+import { checkpointFiles } from "@rlhf/hub/checkpoint_files";
 import * as Effect from "effect/Effect";
 import * as FileSystem from "effect/FileSystem";
 import * as Path from "effect/Path";
@@ -26,17 +27,21 @@ const GenerationFile = Schema.Struct({
   num_beams: optional(Count.check(Schema.isLessThanOrEqualTo(1))),
 });
 
+const generationName = "generation_config.json";
+
 /**
- * Reads a checkpoint's `generation_config.json`. As in `transformers`, `do_sample: false` or its absence means greedy
- * decoding: `topK` 1. Without the file nothing is recommended. Fails with `InvalidInput` when it is corrupt or asks
- * for beams.
+ * Reads the `generation_config.json` of a checkpoint, in a folder or on the Hub. As in `transformers`,
+ * `do_sample: false` or its absence means greedy decoding: `topK` 1. Without the file nothing is recommended. Fails
+ * with `InvalidInput` when it is corrupt or asks for beams, and with `HubError`.
  */
 export const loadGenerationSettings = Effect.fn("transformer.loadGenerationSettings")(function* (
-  folder: string,
+  place: string,
 ) {
   const files = yield* FileSystem.FileSystem;
   const path = yield* Path.Path;
-  const file = path.join(folder, "generation_config.json");
+  const { folder, fetch } = yield* checkpointFiles(place);
+  yield* fetch([generationName]);
+  const file = path.join(folder, generationName);
   const none: GenerationSettings = {};
   if (!(yield* files.exists(file))) return none;
   const found = yield* decodeJson(GenerationFile, file, yield* readJson(file), "Mend or remove the file");
