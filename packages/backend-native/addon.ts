@@ -85,6 +85,8 @@ export interface NativeAddon {
 
   /** How far an array lies behind a multiple of a cache line (64 bytes). */
   misalignment(array: Float32Array): number;
+  /** Gives the whole pages of an array back to the system; its contents are lost. */
+  discard(array: Float32Array): void;
 
   /** The fused kernels; their arguments stand beside each binding in src/bindings_fused.cc and bindings_decode.cc. */
   readonly linear: Fused;

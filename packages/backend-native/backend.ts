@@ -7,15 +7,11 @@ import { BufferPool } from "./buffer_pool.ts";
 type DataId = tf.DataId;
 type Elements = Float32Array | Int32Array | Uint8Array;
 
-/**
- * The data of a tensor that a native kernel made. Stock cpu kernels reach it through `values`, which marks it as
- * escaped: their outputs may share the array (a slice is a view of it), so it is never reused.
- */
+/** The data of a tensor that a native kernel made. */
 class NativeData {
   readonly dtype: tf.DataType;
   readonly array: Elements;
   refCount = 1;
-  escaped = false;
   /** Counts the kernels that wrote to the array in place. */
   writes = 0;
   /** What the gradient kernel of this output needs: pre-activations, means, log-sum-exps. */
@@ -26,8 +22,18 @@ class NativeData {
     this.dtype = dtype;
   }
 
+  #copy: Elements | undefined;
+
+  /** What stock cpu kernels read: a copy, for their outputs may share it (a slice is a view of its input). */
   get values(): Elements {
-    this.escaped = true;
+    this.#copy ??= this.array.slice();
+    return this.#copy;
+  }
+
+  /** The array for writing in place. */
+  writable(): Elements {
+    this.#copy = undefined;
+    this.writes++;
     return this.array;
   }
 }
@@ -50,7 +56,7 @@ export class NativeBackend extends MathBackendCPU {
   constructor(addon: NativeAddon) {
     super();
     this.addon = addon;
-    this.pool = new BufferPool((array) => addon.misalignment(array));
+    this.pool = new BufferPool(addon);
     // Without this tfjs prints an advertisement for tfjs-node at its first tensor.
     (this as unknown as { firstUse: boolean }).firstUse = false;
   }
@@ -130,11 +136,7 @@ export class NativeBackend extends MathBackendCPU {
   writableFloats(op: string, name: string, tensor: tf.TensorInfo): Float32Array {
     const array = this.floats(op, name, tensor);
     const data = this.data.get(tensor.dataId) as unknown as NativeData;
-    const owned = data instanceof NativeData && !data.escaped;
-    if (owned && data.refCount === 1) {
-      data.writes++;
-      return array;
-    }
+    if (data instanceof NativeData && data.refCount === 1) return data.writable() as Float32Array;
     const copy = this.pool.take(array.length);
     copy.set(array);
     if (data.refCount === 1) {
@@ -170,7 +172,7 @@ export class NativeBackend extends MathBackendCPU {
     if (!(data instanceof NativeData)) return super.disposeData(dataId, force);
     data.refCount--;
     if (!force && data.refCount > 0) return false;
-    if (!data.escaped && data.array instanceof Float32Array) this.pool.give(data.array);
+    if (data.array instanceof Float32Array) this.pool.give(data.array);
     for (const array of data.auxiliary) this.pool.give(array);
     this.data.delete(dataId);
     return true;

@@ -4,6 +4,10 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#if !defined(_WIN32)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 #include "call.h"
 #include "thread_pool.h"
@@ -159,6 +163,20 @@ void misalignment(Call& call) {
                      &call.result);
 }
 
+/// Gives the whole pages of an array back to the system; its contents are lost.
+void discard(Call& call) {
+#if defined(MADV_DONTNEED)
+  size_t length, width;
+  auto begin = reinterpret_cast<uintptr_t>(call.elements(0, length, width)), end = begin + length * width;
+  uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  begin = (begin + page - 1) / page * page;
+  end = end / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+#else
+  (void)call;
+#endif
+}
+
 }  // namespace
 
 void define_layout(napi_env env, napi_value exports) {
@@ -172,6 +190,7 @@ void define_layout(napi_env env, napi_value exports) {
   define(env, exports, "intToBool", int_to_bool);
   define(env, exports, "notBool", not_bool);
   define(env, exports, "misalignment", misalignment);
+  define(env, exports, "discard", discard);
 }
 
 }  // namespace rlhf
