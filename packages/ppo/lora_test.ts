@@ -42,6 +42,10 @@ it("trains adapters alone, with the base below them as reference", async () => {
     warmupIterations: 2,
     epochs: 2,
   });
+  const bytesOf = (params: Readonly<Record<string, tf.Tensor>>) =>
+    Object.values(params).reduce((sum, { size }) => sum + 4 * size, 0);
+  const bytesBefore = tf.memory().numBytes;
+  let bytes = 0;
   const scores: Array<number> = [];
   const kl: Array<number> = [];
   const state = initState({ policy, rewardModel, config });
@@ -57,6 +61,7 @@ it("trains adapters alone, with the base below them as reference", async () => {
       afterIteration: (_, { metrics }) => {
         scores.push(metrics.score!);
         kl.push(metrics.kl!);
+        bytes = Math.max(bytes, tf.memory().numBytes);
         return Effect.void;
       },
     }).pipe(
@@ -80,6 +85,9 @@ it("trains adapters alone, with the base below them as reference", async () => {
   expect(kl[0]).toBe(0);
   expect(scores.at(-1)).toBeGreaterThan(2 * scores[0]!);
   expect(numbers()).toEqual(original);
+  // No second copy of the base: of the policy's adapter the trained and the averaged one, of the critic's the trained one,
+  // and of both the two moments.
+  expect(bytes - bytesBefore).toBe(4 * bytesOf(policy.params) + 3 * bytesOf(rewardModel.params));
   disposeState(trained);
   disposeScalarModel(rewardModel);
   for (const each of [policy, base]) disposeModel(each);

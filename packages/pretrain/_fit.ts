@@ -3,7 +3,7 @@ import { fold, type Key } from "@rlhf/core/random";
 import type { Tokens } from "@rlhf/core/records";
 import { minibatches } from "@rlhf/data";
 import { type AdamwState, cosine, disposeAdamw, initAdamw, trainLoop, trainStep } from "@rlhf/optim";
-import type { Model } from "@rlhf/transformer";
+import type { ForwardOptions, Model } from "@rlhf/transformer";
 import * as Effect from "effect/Effect";
 import { lossesOf, meanLoss, type Prediction } from "./_prediction.ts";
 import type { PretrainConfig } from "./config.ts";
@@ -18,7 +18,7 @@ interface FitInput<Example> {
   readonly key: Key;
   /** What the model is shown of a row; the same key shows the same. */
   readonly example: (row: Tokens, key: Key) => Example;
-  readonly predict: (examples: ReadonlyArray<Example>) => Prediction;
+  readonly predict: (examples: ReadonlyArray<Example>, options: ForwardOptions) => Prediction;
 }
 
 /** Trains the model in place and returns its validation loss. */
@@ -41,11 +41,14 @@ const fitWith = <Example>(state: AdamwState, input: FitInput<Example>) => {
     floorShare: config.floorShare,
   });
   const stepsPerEpoch = Math.ceil(rows.length / batchSize);
-  const predictions = (of: ReadonlyArray<Tokens>, examplesKey: Key) =>
+  const predictions = (of: ReadonlyArray<Tokens>, examplesKey: Key, dropoutKey?: Key) =>
     chunks(
       of.map((row, i) => input.example(row, fold(examplesKey, i))),
       config.microBatchSize,
-    ).map(input.predict);
+    ).map((part, i) =>
+      // Pretraining has no dropout of its own; an adapter has.
+      input.predict(part, dropoutKey ? { dropout: { rate: 0, key: fold(dropoutKey, i) } } : {}),
+    );
   const validation = predictions(input.validation, fold(key, "validation"));
 
   const train = Effect.fnUntraced(function* (index: number) {
@@ -54,6 +57,7 @@ const fitWith = <Example>(state: AdamwState, input: FitInput<Example>) => {
     const batch = predictions(
       Array.from(members, (member) => rows[member]!),
       fold(fold(key, "examples"), index),
+      fold(fold(key, "dropout"), index),
     );
     const learningRate = schedule(index);
     const started = performance.now();

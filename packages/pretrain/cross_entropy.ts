@@ -1,5 +1,5 @@
 import type { TokenBatch } from "@rlhf/data";
-import { type Model, nextTokenLogProbs, toSequences } from "@rlhf/transformer";
+import { type ForwardOptions, type Model, nextTokenLogProbs, toSequences } from "@rlhf/transformer";
 import * as Effect from "effect/Effect";
 import { countTokens, meanLoss, type Prediction } from "./_prediction.ts";
 
@@ -29,6 +29,6 @@ export const crossEntropy = Effect.fn("pretrain.crossEntropy")(function* (
   } satisfies CrossEntropy;
 });
 
-export function nextTokens(model: Model, batch: TokenBatch): Prediction {
-  return { batch, logProbs: () => nextTokenLogProbs(model, toSequences(batch)).logProbs };
+export function nextTokens(model: Model, batch: TokenBatch, options: ForwardOptions = {}): Prediction {
+  return { batch, logProbs: () => nextTokenLogProbs(model, toSequences(batch), options).logProbs };
 }

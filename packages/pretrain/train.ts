@@ -7,7 +7,7 @@ import type { PretrainConfig } from "./config.ts";
 import { nextTokens } from "./cross_entropy.ts";
 
 export interface PretrainInput {
-  /** A causal model, trained in place. */
+  /** A causal model, trained in place; of one with an adapter the adapter alone. */
   readonly model: Model;
   /** The text as one stream of tokens, documents separated by end-of-sequence. */
   readonly tokens: Int32Array;
@@ -41,7 +41,7 @@ export const pretrain = Effect.fn("pretrain")(function* ({
     config,
     key,
     example: (tokens) => ({ tokens }),
-    predict: (rows) => nextTokens(model, padRight(rows, { padId: 0, length })), // no token sees padding
+    predict: (rows, options) => nextTokens(model, padRight(rows, { padId: 0, length }), options), // no token sees padding
   });
   return { model, validationLoss };
 });

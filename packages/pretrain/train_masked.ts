@@ -1,7 +1,7 @@
 import type { Key } from "@rlhf/core/random";
 import type { Tokens } from "@rlhf/core/records";
 import { padRight } from "@rlhf/data";
-import { type Model, maskedTokenLogProbs, toSequences } from "@rlhf/transformer";
+import { type ForwardOptions, type Model, maskedTokenLogProbs, toSequences } from "@rlhf/transformer";
 import * as Effect from "effect/Effect";
 import { fit } from "./_fit.ts";
 import type { Prediction } from "./_prediction.ts";
@@ -9,7 +9,7 @@ import type { PretrainConfig } from "./config.ts";
 import { type MaskedTokens, maskTokens } from "./masked_lm.ts";
 
 export interface PretrainMaskedInput {
-  /** A `masked-lm`, trained in place. */
+  /** A `masked-lm` or `bert`, trained in place; of one with an adapter the adapter alone. */
   readonly model: Model;
   /** Texts of at most the model's context. */
   readonly sequences: ReadonlyArray<Tokens>;
@@ -48,12 +48,16 @@ export const pretrainMasked = Effect.fn("pretrain.masked")(function* ({
     config,
     key,
     example: (tokens, key) => maskTokens(tokens, { key, mask, vocabSize, special }),
-    predict: (examples) => maskedTokens(model, examples),
+    predict: (examples, options) => maskedTokens(model, examples, options),
   });
   return { model, validationLoss };
 });
 
-function maskedTokens(model: Model, examples: ReadonlyArray<MaskedTokens>): Prediction {
+function maskedTokens(
+  model: Model,
+  examples: ReadonlyArray<MaskedTokens>,
+  options: ForwardOptions,
+): Prediction {
   // Any id will do for padding: no token sees it. Rows must not outgrow the context.
   const padding = { padId: 0, multipleOf: model.config.contextLength % 8 === 0 ? 8 : 1 };
   const batch = padRight(examples, padding);
@@ -63,6 +67,7 @@ function maskedTokens(model: Model, examples: ReadonlyArray<MaskedTokens>): Pred
   );
   return {
     batch,
-    logProbs: () => maskedTokenLogProbs(model, toSequences(batch), toSequences(targets).ids).logProbs,
+    logProbs: () =>
+      maskedTokenLogProbs(model, toSequences(batch), toSequences(targets).ids, options).logProbs,
   };
 }
