@@ -13,7 +13,7 @@ import { finetune } from "@rlhf/sft";
 import { cloneModel, type Model } from "@rlhf/transformer";
 import { Effect } from "effect";
 import { chooseByReward } from "./choose_checkpoint.ts";
-import { collectComparisons, type LabeledRanking } from "./comparisons.ts";
+import { collectComparisons } from "./comparisons.ts";
 import { evaluate, measureRewardModel } from "./evaluate.ts";
 import { splitRankings } from "./own_comparisons.ts";
 import { reinforce } from "./reinforce.ts";
@@ -58,31 +58,17 @@ const pipeline = Effect.fn("instructgpt")(function* (setting: Setting) {
   const epochs = yield* loadEpochs(config.sft.epochs, tokenizer);
 
   // Steps 2 and 3, and again with comparisons of the new policy for every further round.
-  const first = yield* align({
-    ...setting,
-    labelers,
-    writer: supervised,
-    candidates: epochs,
-    earlier: [],
-    round: 1,
-  });
+  const first = yield* align({ ...setting, labelers, writer: supervised, candidates: epochs, round: 1 });
   let last = first;
   const rounds = data.own.comparisons ? 1 : config.rounds; // of people's rankings there are no new ones
   for (let round = 2; round <= rounds; round++) {
     const policy = last.ppoPtx.model;
-    const { rankings } = last;
-    last = yield* align({
-      ...setting,
-      labelers,
-      writer: policy,
-      candidates: [policy],
-      earlier: rankings,
-      round,
-    });
+    last = yield* align({ ...setting, labelers, writer: policy, candidates: [policy], round });
   }
+  const { comparisons, reward, ppoPtx } = last;
+  const ppo = yield* last.withoutPtx;
 
   // Evaluation, by judges that training never saw.
-  const { comparisons, reward, ppo, ppoPtx } = last;
   const evaluation = yield* evaluate({
     ...setting,
     contestants: [
@@ -104,7 +90,7 @@ const pipeline = Effect.fn("instructgpt")(function* (setting: Setting) {
   };
 });
 
-/** Step 2, comparisons and a reward model, and step 3, PPO: without and with pretraining gradients. */
+/** Step 2, comparisons and a reward model, and step 3, PPO with pretraining gradients; on demand without, to compare. */
 const align = Effect.fn("align")(
   function* (
     input: Setting & {
@@ -113,22 +99,19 @@ const align = Effect.fn("align")(
       readonly writer: Model;
       /** Of these the reward model chooses the policy to start from. */
       readonly candidates: ReadonlyArray<Model>;
-      /** Rankings of earlier rounds: a reward model learns from all there are. */
-      readonly earlier: ReadonlyArray<LabeledRanking>;
       readonly round: number;
     },
   ) {
-    const { config, data, encoded, tokenizer, labelers, writer, candidates, earlier, round } = input;
+    const { config, data, encoded, tokenizer, labelers, writer, candidates, round } = input;
     const root = fold(key(config.seed), `round ${round}`);
 
     const comparisons = data.own.comparisons
       ? splitRankings(data.rankings, encoded.rankings, config, root)
       : yield* collectComparisons({ ...input, policy: writer, prompts: encoded.prompts, key: root });
     yield* saveComparisons(round, comparisons);
-    const rankings = [...earlier, ...comparisons.training];
     const reward = yield* trainReward({
       policy: writer,
-      rankings,
+      rankings: comparisons.training,
       validation: comparisons.validation,
       demonstrations: encoded.validation,
       config: config.reward,
@@ -140,8 +123,8 @@ const align = Effect.fn("align")(
 
     const length = config.model.contextLength;
     const pretrainingRows = chunkStream(encoded.corpus.train, { length }).map((tokens) => ({ tokens }));
-    const optimise = (ptxCoefficient: number) =>
-      reinforce({
+    const optimise = Effect.fnUntraced(function* (name: string, ptxCoefficient: number) {
+      const result = yield* reinforce({
         policy,
         rewardModel: reward.model,
         prompts: encoded.prompts,
@@ -151,11 +134,12 @@ const align = Effect.fn("align")(
         config: { ...config.ppo, ptxCoefficient },
         key: root,
       });
-    const ppo = yield* optimise(0);
-    const ppoPtx = yield* optimise(config.ppo.ptxCoefficient);
-    yield* save(`ppo-${round}`, ppo.model, tokenizer);
-    yield* save(`ppo-ptx-${round}`, ppoPtx.model, tokenizer);
-    return { comparisons, rankings, reward, policy, ppo, ppoPtx };
+      yield* save(`${name}-${round}`, result.model, tokenizer);
+      return result;
+    });
+    const ppoPtx = yield* optimise("ppo-ptx", config.ppo.ptxCoefficient);
+    const withoutPtx = inRound(round)(optimise("ppo", 0));
+    return { comparisons, reward, policy, ppoPtx, withoutPtx };
   },
   (effect, { round }) => inRound(round)(effect),
 );

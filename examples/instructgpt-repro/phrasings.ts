@@ -54,9 +54,9 @@ function wordings(task: WordnetTask): { questions: ReadonlyArray<string>; orders
         "come up with",
         "offer me",
       ];
-      const objects = task.mood
-        ? [`a ${task.mood} sentence`, `one ${task.mood} sentence`, `something ${task.mood}`]
-        : ["a sentence", "one sentence", "something"];
+      const mood = task.mood ? `${task.mood} ` : "";
+      const objects = ["a", "one", "a short", "another", "a new"].map((which) => `${which} ${mood}sentence`);
+      objects.push(`something ${mood}`.trimEnd());
       const orders = verbs.flatMap((verb) =>
         objects.map((object) => `${verb} ${object} about ${task.topic}`),
       );

@@ -17,7 +17,7 @@ const shared = {
 const laptop = {
   ...shared,
   model: { layers: 2, width: 128, heads: 4, contextLength: 64 },
-  tasks: { demonstrations: 5000, validation: 200, prompts: 5700, evaluation: 400 },
+  tasks: { demonstrations: 5000, validation: 200, prompts: 11400, evaluation: 400 },
   pretrain: {
     steps: 2600,
     batchSize: 16,
@@ -38,9 +38,9 @@ const laptop = {
     dropout: 0.1,
     maxGradNorm: 1,
   },
-  comparing: { prompts: 5700, fewest: 4, most: 9, validationShare: 0.06, noise: 0.12, overlap: 0.05 },
+  comparing: { prompts: 11400, fewest: 4, most: 9, validationShare: 0.03, noise: 0.12, overlap: 0.025 },
   reward: {
-    epochs: 2,
+    epochs: 1,
     batchSize: 16,
     microBatchSize: 16,
     learningRate: 1e-3,
@@ -66,7 +66,7 @@ const laptop = {
     clipRange: 0.2,
     valueClipRange: 0.2,
     whitenRewards: false,
-    klControl: { _tag: "Adaptive", coefficient: 0.1, target: 3.5, horizon: 1000 },
+    klControl: { _tag: "Adaptive", coefficient: 0.1, target: 3, horizon: 1000 },
     ptxCoefficient: 0.5,
     ptxExamplesPerEpisode: 1,
     sampleEvery: 20,
@@ -83,7 +83,6 @@ const small = {
   model: { layers: 2, width: 64, heads: 2, contextLength: 64 },
   pretrain: { ...laptop.pretrain, steps: 2000 },
   comparing: { ...laptop.comparing, prompts: 1200, validationShare: 0.15, overlap: 0.1 },
-  reward: { ...laptop.reward, epochs: 1 },
   ppo: { ...laptop.ppo, iterations: 25 },
 } as const satisfies Fields;
 
@@ -95,7 +94,7 @@ const smoke = {
   tasks: { demonstrations: 200, validation: 40, prompts: 80, evaluation: 40 },
   pretrain: { ...laptop.pretrain, steps: 20, warmupSteps: 5, evaluateEvery: 10 },
   sft: { ...laptop.sft, epochs: 2 },
-  comparing: { ...laptop.comparing, prompts: 24 },
+  comparing: { ...laptop.comparing, prompts: 24, validationShare: 0.1, overlap: 0.1 },
   ppo: {
     ...laptop.ppo,
     iterations: 2,
