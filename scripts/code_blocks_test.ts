@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { register as registerWebGpu } from "../packages/backend-webgpu/mod.ts";
+import { type LocalHub, startLocalHub } from "../packages/hub/testing/local_hub.ts";
 import { blocksOfComments, blocksOfPage, codeBlocks, type Program, programs } from "./code_blocks.ts";
 import { commandsOf, problemOf } from "./shell_commands.ts";
 
@@ -14,10 +16,21 @@ const folder = mkdtempSync(join(tmpdir(), "rlhf-code-"));
 const placeOf = ({ file, line, language }: Program) => join(folder, "code", `${file}_${line}.${language}`);
 
 /** Programs that do not run everywhere: what they need, and whether it is here. */
-const needs: Readonly<Record<string, { readonly what: string; readonly here: () => boolean }>> = {
+const needs: Readonly<
+  Record<string, { readonly what: string; readonly here: () => boolean | Promise<boolean> }>
+> = {
   "packages/backend-native/README.md": {
     what: "the addon, which a C++17 compiler builds",
-    here: () => ["build/Release", "prebuilds"].some((name) => existsSync(`packages/backend-native/${name}`)),
+    here: () =>
+      ["build/Release", "prebuilds"].some((name) => existsSync(join(root, "packages/backend-native", name))),
+  },
+  "packages/backend-webgpu/README.md": {
+    what: "a GPU",
+    here: () =>
+      registerWebGpu().then(
+        () => true,
+        () => false,
+      ),
   },
 };
 
@@ -27,8 +40,15 @@ const files: Readonly<Record<string, string>> = {
   "pairs.jsonl": '{"prompt": "What is red?", "chosen": " A colour.", "rejected": " A day."}\n'.repeat(100),
 };
 
+/** The checkpoints that they find on the Hugging Face Hub, which is not asked. */
+const repositories = { "openai-community/gpt2": { files: { "config.json": "{}" } } };
+let hub: LocalHub;
+
 /** A folder in which every package of ours is installed with all that it needs. */
-beforeAll(() => {
+beforeAll(async () => {
+  hub = await startLocalHub(repositories);
+  vi.stubEnv("HF_ENDPOINT", hub.url);
+  vi.stubEnv("HF_HUB_CACHE", join(folder, "hub"));
   const parents = ["packages", "examples"].flatMap((group) =>
     readdirSync(join(root, group)).map((name) => join(root, group, name)),
   );
@@ -56,7 +76,9 @@ beforeAll(() => {
   process.chdir(folder);
 });
 
-afterAll(() => {
+afterAll(async () => {
+  vi.unstubAllEnvs();
+  await hub.close();
   process.chdir(root);
   rmSync(folder, { recursive: true, force: true });
 });
@@ -86,7 +108,8 @@ describe("runs what is shown", () => {
   for (const program of shown) {
     const need = needs[program.file];
     const name = `${program.file}:${program.line}${need === undefined ? "" : ` (needs ${need.what})`}`;
-    it.skipIf(need?.here() === false)(name, async () => {
+    it(name, async ({ skip }) => {
+      skip((await need?.here()) === false, `needs ${need?.what}`);
       vi.spyOn(console, "log").mockReturnValue(undefined);
       vi.spyOn(process.stdout, "write").mockReturnValue(true);
       await import(placeOf(program)).finally(() => vi.restoreAllMocks());

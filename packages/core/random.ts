@@ -14,7 +14,17 @@ export function key(seed: number): Key {
   return [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0];
 }
 
-/** A child key: `fold(fold(key(seed), "ppo"), step)`. Different data give independent streams. */
+/**
+ * A child key: `fold(fold(key(seed), "ppo"), step)`. Different data give independent streams.
+ *
+ * @example
+ * ```ts
+ * import { fold, key, uniforms } from "@rlhf/core/random";
+ *
+ * const run = key(1);
+ * for (let step = 0; step < 3; step++) console.log(uniforms(fold(run, step), 2)); // the same in every run
+ * ```
+ */
 export function fold(parent: Key, data: number | string): Key {
   const [low, high, tag] =
     typeof data === "number" ? [data >>> 0, Math.floor(data / 2 ** 32) >>> 0, 1] : hash(data);

@@ -14,6 +14,14 @@ export interface PackOptions {
  * what it would alone. The first token of a sequence never counts in the loss: nothing precedes it.
  *
  * @throws RangeError when a sequence is longer than `length` or has segments already.
+ * @example
+ * ```ts
+ * import { pack } from "@rlhf/data/pack";
+ *
+ * const [batch] = pack([{ tokens: [5, 6, 7] }, { tokens: [8, 9] }], { length: 8, padId: 0 });
+ * console.log(batch!.ids); // 5, 6, 7, 8, 9, 0, 0, 0
+ * console.log(batch!.segments); // 1, 1, 1, 2, 2, 0, 0, 0
+ * ```
  */
 export function pack(rows: ReadonlyArray<Row>, options: PackOptions): Array<TokenBatch> {
   const { length, padId, rowsPerBatch = 8 } = options;

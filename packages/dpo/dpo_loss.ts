@@ -14,6 +14,17 @@ import { implicitLead, type PairLogProbs } from "./implicit_lead.ts";
  * @param beta β, how much the policy is held to the reference, above 0.
  * @param labelSmoothing ε, from 0 to ½.
  * @throws RangeError when the shapes differ.
+ * @example
+ * ```ts
+ * import { dpoLoss } from "@rlhf/dpo/dpo_loss";
+ * import { useBackend } from "@rlhf/tensor/backend";
+ * import * as tf from "@tensorflow/tfjs-core";
+ *
+ * await useBackend("auto");
+ * const [likelier, less] = [tf.tensor1d([-9]), tf.tensor1d([-10])];
+ * const pairs = { chosen: likelier, rejected: less, refChosen: less, refRejected: likelier };
+ * console.log(await dpoLoss(pairs, { beta: 0.1 }).array()); // [0.598], −log σ(0.2)
+ * ```
  */
 export function dpoLoss(
   pairs: PairLogProbs,

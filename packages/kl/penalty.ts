@@ -18,6 +18,22 @@ import { k1 } from "./estimators.ts";
  * @param klCoefficient β, ≥ 0.
  * @returns `[batch, response]`, 0 where the mask is 0.
  * @throws RangeError when the shapes do not agree.
+ * @example
+ * ```ts
+ * import { penalizedRewards } from "@rlhf/kl/penalty";
+ * import { useBackend } from "@rlhf/tensor/backend";
+ * import * as tf from "@tensorflow/tfjs-core";
+ *
+ * await useBackend("auto");
+ * const rewards = penalizedRewards({
+ *   logProbs: tf.tensor2d([[-1, -2]]),
+ *   refLogProbs: tf.tensor2d([[-2, -2]]),
+ *   scores: tf.tensor1d([1]),
+ *   mask: tf.ones([1, 2]),
+ *   klCoefficient: 0.25,
+ * });
+ * console.log(await rewards.array()); // [[-0.25, 1]]
+ * ```
  */
 export function penalizedRewards({
   logProbs,

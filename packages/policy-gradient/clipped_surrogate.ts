@@ -28,6 +28,22 @@ export interface ClippedSurrogate {
  * @param clipRange ε, above 0.
  * @param denominator tokens to divide by, in place of those in the mask.
  * @throws RangeError when the shapes differ.
+ * @example
+ * ```ts
+ * import { clippedSurrogate } from "@rlhf/policy-gradient/clipped_surrogate";
+ * import { useBackend } from "@rlhf/tensor/backend";
+ * import * as tf from "@tensorflow/tfjs-core";
+ *
+ * await useBackend("auto");
+ * const { loss, clipFraction } = clippedSurrogate({
+ *   logProbs: tf.tensor2d([[-1, -1]]),
+ *   oldLogProbs: tf.tensor2d([[-1, -2]]), // the second token is now e times as likely: clipped
+ *   advantages: tf.tensor2d([[1, 1]]),
+ *   mask: tf.ones([1, 2]),
+ *   clipRange: 0.5,
+ * });
+ * console.log(await loss.array(), await clipFraction.array()); // -1.25, 0.5
+ * ```
  */
 export function clippedSurrogate({
   logProbs,

@@ -15,6 +15,16 @@ import { inGroups } from "./_groups.ts";
  * @param groupSize k, at least 2; divides the batch.
  * @returns `[batch]`
  * @throws RangeError when the batch does not consist of such groups.
+ * @example
+ * ```ts
+ * import { leaveOneOut } from "@rlhf/policy-gradient/leave_one_out";
+ * import { useBackend } from "@rlhf/tensor/backend";
+ * import * as tf from "@tensorflow/tfjs-core";
+ *
+ * await useBackend("auto");
+ * const rewards = tf.tensor1d([1, 0, 0, 3]); // two responses to each of two prompts
+ * console.log(await leaveOneOut({ rewards, groupSize: 2 }).array()); // [1, -1, -3, 3]
+ * ```
  */
 export function leaveOneOut({
   rewards,

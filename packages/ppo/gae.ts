@@ -16,6 +16,22 @@ import * as tf from "@tensorflow/tfjs-core";
  * @param lambda λ, in [0, 1].
  * @returns advantages and returns (the value network's targets), `[batch, response]`, 0 where the mask is 0.
  * @throws RangeError when the shapes differ.
+ * @example
+ * ```ts
+ * import { gae } from "@rlhf/ppo/gae";
+ * import { useBackend } from "@rlhf/tensor/backend";
+ * import * as tf from "@tensorflow/tfjs-core";
+ *
+ * await useBackend("auto");
+ * const { advantages, returns } = gae({
+ *   rewards: tf.tensor2d([[0, 0, 1]]), // one response of three tokens, the score at its end
+ *   values: tf.tensor2d([[0.5, 0.5, 0.75]]),
+ *   mask: tf.ones([1, 3]),
+ *   gamma: 1,
+ *   lambda: 1,
+ * });
+ * console.log(await advantages.array(), await returns.array()); // [[0.5, 0.5, 0.25]], [[1, 1, 1]]
+ * ```
  */
 export function gae({
   rewards,

@@ -24,6 +24,14 @@ export interface TrainBpeOptions {
  *
  * @returns a `tokenizer.json` with byte-level pre-tokenizer and decoder.
  * @throws RangeError when `vocabSize` has no room for the bytes and special tokens, or two roles share a token.
+ * @example
+ * ```ts
+ * import { tokenizerFromJson, trainBpe } from "@rlhf/tokenizer";
+ *
+ * const tokenizer = tokenizerFromJson(trainBpe(["the cat", "the mat"], { vocabSize: 262 }));
+ * console.log(tokenizer.encode("the cat").map(tokenizer.idToToken)); // ["the", "Ġ", "cat"]
+ * console.log(tokenizer.decode(tokenizer.encode("the bat"))); // "the bat"
+ * ```
  */
 export function trainBpe(texts: Iterable<string>, options: TrainBpeOptions): TokenizerJson {
   const { vocabSize, specialTokens = defaultSpecialTokens, onProgress } = options;
