@@ -34,6 +34,8 @@ export const sizeOf = (shape: ReadonlyArray<number>): number => shape.reduce((si
  */
 export class WebGpuBackend extends WebGPUBackend {
   readonly pool: BufferPool;
+  /** Log-probabilities from hidden states hold at most about this many logits at once (64 MiB). */
+  logitsPerChunk = 2 ** 24;
   readonly #pipelines = new Map<string, GPUComputePipeline>();
   #failure: Error | undefined;
 
@@ -67,6 +69,16 @@ export class WebGpuBackend extends WebGPUBackend {
   output(shape: ReadonlyArray<number>, dtype: "float32" | "int32" = "float32"): tf.TensorInfo {
     const info = this.makeTensorInfo([...shape], dtype);
     this.uploadToGPU(info.dataId);
+    return info;
+  }
+
+  /** An output of zeros. */
+  zeros(shape: ReadonlyArray<number>): tf.TensorInfo {
+    const info = this.output(shape);
+    this.ensureCommandEncoderReady();
+    this.endComputePassEncoder();
+    this.#hidden.commandEncoder.clearBuffer(this.bufferOf(info));
+    this.#hidden.commandQueueOwnedIds.add(info.dataId);
     return info;
   }
 

@@ -1,8 +1,25 @@
 import * as tf from "@tensorflow/tfjs-core";
+import type { Kernel } from "./_kernel.ts";
 import { findAdapter, NoAdapter, platformGpu } from "./adapter.ts";
+import { attentionKernels } from "./attention_kernels.ts";
+import { decodeKernels } from "./decode_kernels.ts";
+import { layerKernels } from "./layer_kernels.ts";
+import { logProbKernels } from "./log_prob_kernels.ts";
+import { normKernels } from "./norm_kernels.ts";
 import { optimizerKernels } from "./optimizer_kernels.ts";
+import { sampleKernels } from "./sample_kernel.ts";
 
 const name = "webgpu";
+
+const kernels: Readonly<Record<string, Kernel>> = {
+  ...attentionKernels,
+  ...decodeKernels,
+  ...layerKernels,
+  ...logProbKernels,
+  ...normKernels,
+  ...optimizerKernels,
+  ...sampleKernels,
+};
 
 /** The limits that the kernels can use more of than every device has. */
 const wantedLimits = [
@@ -35,7 +52,7 @@ export const register = async (
   if (!registered) {
     registered = true;
     const { WebGpuBackend } = await import("./backend.ts");
-    for (const [kernelName, run] of Object.entries(optimizerKernels)) {
+    for (const [kernelName, run] of Object.entries(kernels)) {
       const kernelFunc: tf.KernelFunc = ({ inputs, attrs, backend }) =>
         run({ op: kernelName, inputs, attrs, backend } as never);
       tf.registerKernel({ kernelName, backendName: name, kernelFunc });

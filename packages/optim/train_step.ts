@@ -79,10 +79,14 @@ export async function trainStep(
   const accumulated = accumulateGrads(params, options.losses);
   const norm = globalNorm(accumulated.grads);
   try {
-    const losses = await Promise.all(accumulated.losses.map(read));
-    const metrics: Record<string, number> = {};
-    for (const [name, metric] of Object.entries(accumulated.metrics)) metrics[name] = await read(metric);
-    const gradNorm = await read(norm);
+    // All at once: on a GPU each read that waits for the one before costs a round trip.
+    const names = Object.keys(accumulated.metrics);
+    const [gradNorm, losses, values] = await Promise.all([
+      read(norm),
+      Promise.all(accumulated.losses.map(read)),
+      Promise.all(Object.values(accumulated.metrics).map(read)),
+    ]);
+    const metrics = Object.fromEntries(names.map((name, i) => [name, values[i]!]));
     const loss = losses.reduce((sum, value) => sum + value, 0);
     const finite = Number.isFinite(loss) && Number.isFinite(gradNorm);
     if (finite) {
