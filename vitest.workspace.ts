@@ -6,5 +6,6 @@ export default defineConfig({
     include: ["packages/**/*_test.ts", "examples/**/*_test.ts", "scripts/**/*_test.ts", "bench/**/*_test.ts"],
     exclude: ["**/node_modules/**", "**/dist/**"],
     testTimeout: 120_000,
+    hookTimeout: 120_000,
   },
 });

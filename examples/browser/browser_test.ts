@@ -62,7 +62,7 @@ describe.skipIf(executablePath === undefined)("in Chromium", () => {
     page.on("console", (message) => {
       if (message.type() === "error") complaints.push(message.text());
     });
-  }, 120_000);
+  });
 
   afterAll(async () => {
     await browser?.close();
