@@ -58,12 +58,27 @@ const pipeline = Effect.fn("instructgpt")(function* (setting: Setting) {
   const epochs = yield* loadEpochs(config.sft.epochs, tokenizer);
 
   // Steps 2 and 3, and again with comparisons of the new policy for every further round.
-  const first = yield* align({ ...setting, labelers, writer: supervised, candidates: epochs, round: 1 });
+  const first = yield* align({
+    ...setting,
+    labelers,
+    writer: supervised,
+    judge: supervised,
+    candidates: epochs,
+    round: 1,
+  });
   let last = first;
   const rounds = data.own.comparisons ? 1 : config.rounds; // of people's rankings there are no new ones
   for (let round = 2; round <= rounds; round++) {
-    const policy = last.ppoPtx.model;
-    last = yield* align({ ...setting, labelers, writer: policy, candidates: [policy], round });
+    const { ppoPtx, reward } = last;
+    const judge = reward.model.backbone;
+    last = yield* align({
+      ...setting,
+      labelers,
+      writer: ppoPtx.model,
+      judge,
+      candidates: [ppoPtx.model],
+      round,
+    });
   }
   const { comparisons, reward, ppoPtx } = last;
   const ppo = yield* last.withoutPtx;
@@ -97,12 +112,14 @@ const align = Effect.fn("align")(
       readonly labelers: SimulatedLabelers<TaskPrompt>;
       /** Writes the answers that are compared. */
       readonly writer: Model;
+      /** The reward model starts from it: the supervised model, and in later rounds the reward model before. */
+      readonly judge: Model;
       /** Of these the reward model chooses the policy to start from. */
       readonly candidates: ReadonlyArray<Model>;
       readonly round: number;
     },
   ) {
-    const { config, data, encoded, tokenizer, labelers, writer, candidates, round } = input;
+    const { config, data, encoded, tokenizer, labelers, writer, judge, candidates, round } = input;
     const root = fold(key(config.seed), `round ${round}`);
 
     const comparisons = data.own.comparisons
@@ -110,7 +127,7 @@ const align = Effect.fn("align")(
       : yield* collectComparisons({ ...input, policy: writer, prompts: encoded.prompts, key: root });
     yield* saveComparisons(round, comparisons);
     const reward = yield* trainReward({
-      policy: writer,
+      policy: judge,
       rankings: comparisons.training,
       validation: comparisons.validation,
       demonstrations: encoded.validation,

@@ -17,7 +17,7 @@ const shared = {
 const laptop = {
   ...shared,
   model: { layers: 2, width: 128, heads: 4, contextLength: 64 },
-  tasks: { demonstrations: 5000, validation: 200, prompts: 11400, evaluation: 400 },
+  tasks: { demonstrations: 5000, validation: 200, prompts: 8600, evaluation: 400 },
   pretrain: {
     steps: 2600,
     batchSize: 16,
@@ -38,9 +38,9 @@ const laptop = {
     dropout: 0.1,
     maxGradNorm: 1,
   },
-  comparing: { prompts: 11400, fewest: 4, most: 9, validationShare: 0.03, noise: 0.12, overlap: 0.025 },
+  comparing: { prompts: 8600, fewest: 4, most: 9, validationShare: 0.04, noise: 0.12, overlap: 0.035 },
   reward: {
-    epochs: 1,
+    epochs: 2,
     batchSize: 16,
     microBatchSize: 16,
     learningRate: 1e-3,
@@ -83,6 +83,7 @@ const small = {
   model: { layers: 2, width: 64, heads: 2, contextLength: 64 },
   pretrain: { ...laptop.pretrain, steps: 2000 },
   comparing: { ...laptop.comparing, prompts: 1200, validationShare: 0.15, overlap: 0.1 },
+  reward: { ...laptop.reward, epochs: 1 },
   ppo: { ...laptop.ppo, iterations: 25 },
 } as const satisfies Fields;
 

@@ -40,7 +40,12 @@ export const assertRange = (task: string, holds: boolean, requirement: string): 
 };
 
 /** `[..., size]` seen as a matrix `[rows, size]`. */
-export const asRows = (x: tf.Tensor): tf.Tensor2D => tf.reshape(x, [-1, x.shape.at(-1) ?? 1]);
+export const asRows = (x: tf.Tensor): tf.Tensor2D =>
+  x.rank === 2 ? (x as tf.Tensor2D) : tf.reshape(x, [-1, x.shape.at(-1) ?? 1]);
+
+/** Rows seen as `shape` again, which undoes {@link asRows}; a matrix stays as it is. */
+export const fromRows = <R extends tf.Rank>(rows: tf.Tensor2D, shape: ReadonlyArray<number>): tf.Tensor<R> =>
+  (shape.length === 2 ? rows : tf.reshape(rows, [...shape])) as tf.Tensor<R>;
 
 /** The number of elements in all but the last axis. */
 export const rowCount = (x: tf.Tensor): number => x.shape.slice(0, -1).reduce((a, b) => a * b, 1);

@@ -1,5 +1,5 @@
 import * as tf from "@tensorflow/tfjs-core";
-import { asRows, assertShape } from "./_shapes.ts";
+import { asRows, assertShape, fromRows } from "./_shapes.ts";
 import { hasFusedKernel, runFusedKernel } from "./fused_kernels.ts";
 import "./gradients.ts";
 
@@ -25,7 +25,7 @@ export const layerNorm = <R extends tf.Rank>(
   assertShape("normalise a layer", "bias", bias, [size]);
   return tf.tidy(() => {
     if (!hasFusedKernel("RlhfLayerNorm")) return composedLayerNorm(x, gain, bias, epsilon);
-    return tf.reshape(fusedLayerNorm(asRows(x), gain, bias, epsilon), x.shape);
+    return fromRows<R>(fusedLayerNorm(asRows(x), gain, bias, epsilon), x.shape);
   });
 };
 
@@ -40,7 +40,7 @@ const composedLayerNorm = <R extends tf.Rank>(
   return tf.add(tf.mul(tf.mul(centered, tf.rsqrt(tf.add(variance, epsilon))), gain), bias);
 };
 
-const fusedLayerNorm = (x: tf.Tensor2D, gain: tf.Tensor, bias: tf.Tensor, epsilon: number): tf.Tensor =>
+const fusedLayerNorm = (x: tf.Tensor2D, gain: tf.Tensor, bias: tf.Tensor, epsilon: number): tf.Tensor2D =>
   tf.customGrad((...args) => {
     const save = args.at(-1) as tf.GradSaveFunc;
     const [y] = runFusedKernel("RlhfLayerNorm", { x, gain, bias }, { epsilon });
@@ -50,4 +50,4 @@ const fusedLayerNorm = (x: tf.Tensor2D, gain: tf.Tensor, bias: tf.Tensor, epsilo
       return [...runFusedKernel("RlhfLayerNormGrad", { dy, x, gain, y }, { epsilon })];
     };
     return { value: y, gradFunc };
-  })(x, gain, bias);
+  })(x, gain, bias) as tf.Tensor2D;

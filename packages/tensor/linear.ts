@@ -1,5 +1,5 @@
 import * as tf from "@tensorflow/tfjs-core";
-import { asRows, assertShape } from "./_shapes.ts";
+import { asRows, assertShape, fromRows } from "./_shapes.ts";
 import type { Activation } from "./decoder.ts";
 import { hasFusedKernel, runFusedKernel } from "./fused_kernels.ts";
 import "./gradients.ts";
@@ -61,7 +61,7 @@ export const linear = <R extends tf.Rank>(
       residual: residual && asRows(residual),
       transposeWeight,
     });
-    return tf.reshape(y, shape as tf.ShapeMap[R]);
+    return fromRows<R>(y, shape);
   });
 };
 

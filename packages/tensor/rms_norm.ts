@@ -1,5 +1,5 @@
 import * as tf from "@tensorflow/tfjs-core";
-import { asRows, assertShape } from "./_shapes.ts";
+import { asRows, assertShape, fromRows } from "./_shapes.ts";
 import { hasFusedKernel, runFusedKernel } from "./fused_kernels.ts";
 import "./gradients.ts";
 
@@ -21,7 +21,7 @@ export const rmsNorm = <R extends tf.Rank>(
   assertShape("normalise by the root mean square", "gain", gain, [x.shape.at(-1) ?? 1]);
   return tf.tidy(() => {
     if (!hasFusedKernel("RlhfRmsNorm")) return composedRmsNorm(x, gain, epsilon);
-    return tf.reshape(fusedRmsNorm(asRows(x), gain, epsilon), x.shape);
+    return fromRows<R>(fusedRmsNorm(asRows(x), gain, epsilon), x.shape);
   });
 };
 
@@ -31,7 +31,7 @@ const composedRmsNorm = <R extends tf.Rank>(
   epsilon: number,
 ): tf.Tensor<R> => tf.mul(tf.mul(x, tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon))), gain);
 
-const fusedRmsNorm = (x: tf.Tensor2D, gain: tf.Tensor, epsilon: number): tf.Tensor =>
+const fusedRmsNorm = (x: tf.Tensor2D, gain: tf.Tensor, epsilon: number): tf.Tensor2D =>
   tf.customGrad((...args) => {
     const save = args.at(-1) as tf.GradSaveFunc;
     const [y] = runFusedKernel("RlhfRmsNorm", { x, gain }, { epsilon });
@@ -41,4 +41,4 @@ const fusedRmsNorm = (x: tf.Tensor2D, gain: tf.Tensor, epsilon: number): tf.Tens
       return [...runFusedKernel("RlhfRmsNormGrad", { dy, x, gain, y }, { epsilon })];
     };
     return { value: y, gradFunc };
-  })(x, gain);
+  })(x, gain) as tf.Tensor2D;

@@ -1,5 +1,5 @@
 import * as tf from "@tensorflow/tfjs-core";
-import { asRows, assertRange } from "./_shapes.ts";
+import { asRows, assertRange, fromRows } from "./_shapes.ts";
 import { hasFusedKernel, runFusedKernel } from "./fused_kernels.ts";
 import "./gradients.ts";
 
@@ -19,16 +19,16 @@ export const swiglu = <R extends tf.Rank>(gateUp: tf.Tensor<R>): tf.Tensor<R> =>
     const rows = asRows(gateUp);
     const y = hasFusedKernel("RlhfSwiglu") ? fusedSwiglu(rows) : composedSwiglu(rows);
     const shape = [...gateUp.shape.slice(0, -1), size / 2];
-    return tf.reshape(y, shape as tf.ShapeMap[R]);
+    return fromRows<R>(y, shape);
   });
 };
 
-const composedSwiglu = (x: tf.Tensor2D): tf.Tensor => {
+const composedSwiglu = (x: tf.Tensor2D): tf.Tensor2D => {
   const [gate, up] = tf.split(x, 2, 1) as [tf.Tensor2D, tf.Tensor2D];
   return tf.mul(tf.mul(gate, tf.sigmoid(gate)), up);
 };
 
-const fusedSwiglu = (x: tf.Tensor2D): tf.Tensor =>
+const fusedSwiglu = (x: tf.Tensor2D): tf.Tensor2D =>
   tf.customGrad((...args) => {
     const save = args.at(-1) as tf.GradSaveFunc;
     const [value] = runFusedKernel("RlhfSwiglu", { x }, {});
@@ -36,4 +36,4 @@ const fusedSwiglu = (x: tf.Tensor2D): tf.Tensor =>
     const gradFunc = (dy: tf.Tensor, [x]: tf.Tensor[]) =>
       runFusedKernel("RlhfSwigluGrad", { dy, x: x! }, {})[0];
     return { value, gradFunc };
-  })(x);
+  })(x) as tf.Tensor2D;

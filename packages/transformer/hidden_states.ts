@@ -50,21 +50,26 @@ export type Sublayers = ReturnType<typeof sublayers>;
 
 function sublayers({ dropout: given }: ForwardOptions) {
   const keyAt = (where: string) => given && fold(given.key, where);
-  const drop = (where: string, x: tf.Tensor3D): tf.Tensor3D =>
+  const drop = <R extends tf.Rank>(where: string, x: tf.Tensor<R>): tf.Tensor<R> =>
     given === undefined ? x : dropout(x, { rate: given.rate, key: fold(given.key, where) });
   return {
     drop,
-    map: (
+    map: <R extends tf.Rank>(
       where: string,
-      x: tf.Tensor3D,
+      x: tf.Tensor<R>,
       weights: AdaptedLinear,
       options: { readonly activation?: "gelu" | "geluTanh" } = {},
     ) => adapted(x, weights, { ...options, dropoutKey: keyAt(`${where} adapter`) }),
-    addMap: (where: string, residual: tf.Tensor3D, y: tf.Tensor3D, weights: AdaptedLinear) => {
+    addMap: <R extends tf.Rank>(
+      where: string,
+      residual: tf.Tensor<R>,
+      y: tf.Tensor<R>,
+      weights: AdaptedLinear,
+    ): tf.Tensor<R> => {
       const dropoutKey = keyAt(`${where} adapter`);
       return given === undefined || given.rate === 0
         ? adapted(y, weights, { residual, dropoutKey })
-        : tf.add<tf.Tensor3D>(residual, drop(where, adapted(y, weights, { dropoutKey })));
+        : tf.add<tf.Tensor<R>>(residual, drop(where, adapted(y, weights, { dropoutKey })));
     },
   };
 }
@@ -75,17 +80,22 @@ function decoderHiddenStates(model: Model, batch: Sequences, { drop, map, addMap
   const weights = decoderWeights(model);
   const causal = isCausal(model.config);
   const { segments, positions } = batch;
-  const norm = (x: tf.Tensor3D, { gain, bias }: NormWeights) =>
+  const norm = (x: tf.Tensor2D, { gain, bias }: NormWeights) =>
     bias === undefined ? rmsNorm(x, gain, epsilon) : layerNorm(x, gain, bias, epsilon);
+
+  const [rows, time] = segments.shape;
+  const bySequence = (x: tf.Tensor2D): tf.Tensor3D => tf.reshape(x, [rows, time, x.shape[1]]);
+  const byToken = (x: tf.Tensor3D): tf.Tensor2D => tf.reshape(x, [rows * time, x.shape[2]]);
 
   return tf.tidy(() => {
     let embedded = embed(weights.tokenEmbedding, batch.ids) as tf.Tensor3D;
     if (weights.positionEmbedding !== undefined) {
       embedded = tf.add(embedded, embed(weights.positionEmbedding, positions));
     }
-    let x = drop("embedding", embedded);
+    // Only attention knows of sequences: everything else treats every token alike, and a reshape is an operation too.
+    let x = byToken(drop("embedding", embedded));
     for (const [layer, block] of weights.blocks.entries()) {
-      let qkv = map(`qkv ${layer}`, norm(x, block.attentionNorm), block.qkv);
+      let qkv = bySequence(map(`qkv ${layer}`, norm(x, block.attentionNorm), block.qkv));
       if (block.queryNorm !== undefined && block.keyNorm !== undefined) {
         const [queryGain, keyGain] = [block.queryNorm, block.keyNorm];
         qkv = normHeads(qkv, { heads, kvHeads, queryGain, keyGain, epsilon });
@@ -94,7 +104,7 @@ function decoderHiddenStates(model: Model, batch: Sequences, { drop, map, addMap
         qkv = rope(qkv, { heads, kvHeads, positions, theta: spec.ropeTheta, scaling: spec.ropeScaling });
       }
       const mixed = attention(qkv, { heads, kvHeads, causal, segments });
-      x = addMap(`attention ${layer}`, x, mixed, block.attentionOut);
+      x = addMap(`attention ${layer}`, x, byToken(mixed), block.attentionOut);
       const normed = norm(x, block.feedForwardNorm);
       const wide =
         activation === "swiglu"
@@ -102,6 +112,6 @@ function decoderHiddenStates(model: Model, batch: Sequences, { drop, map, addMap
           : map(`up ${layer}`, normed, block.up, { activation: "geluTanh" });
       x = addMap(`feed-forward ${layer}`, x, wide, block.down);
     }
-    return norm(x, weights.finalNorm);
+    return bySequence(norm(x, weights.finalNorm));
   });
 }
