@@ -4,10 +4,9 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { register as registerWebGpu } from "../packages/backend-webgpu/mod.ts";
 import { type LocalHub, startLocalHub } from "../packages/hub/testing/local_hub.ts";
 import { blocksOfComments, blocksOfPage, codeBlocks, type Program, programs } from "./code_blocks.ts";
-import { commandsOf, problemOf } from "./shell_commands.ts";
+import { commandsOf, foreignPrograms, problemOf } from "./shell_commands.ts";
 
 const root = process.cwd();
 const blocks = codeBlocks(root);
@@ -16,21 +15,11 @@ const folder = mkdtempSync(join(tmpdir(), "rlhf-code-"));
 const placeOf = ({ file, line, language }: Program) => join(folder, "code", `${file}_${line}.${language}`);
 
 /** Programs that do not run everywhere: what they need, and whether it is here. */
-const needs: Readonly<
-  Record<string, { readonly what: string; readonly here: () => boolean | Promise<boolean> }>
-> = {
+const needs: Readonly<Record<string, { readonly what: string; readonly here: () => boolean }>> = {
   "packages/backend-native/README.md": {
     what: "the addon, which a C++17 compiler builds",
     here: () =>
       ["build/Release", "prebuilds"].some((name) => existsSync(join(root, "packages/backend-native", name))),
-  },
-  "packages/backend-webgpu/README.md": {
-    what: "a GPU",
-    here: () =>
-      registerWebGpu().then(
-        () => true,
-        () => false,
-      ),
   },
 };
 
@@ -108,8 +97,7 @@ describe("runs what is shown", () => {
   for (const program of shown) {
     const need = needs[program.file];
     const name = `${program.file}:${program.line}${need === undefined ? "" : ` (needs ${need.what})`}`;
-    it(name, async ({ skip }) => {
-      skip((await need?.here()) === false, `needs ${need?.what}`);
+    it.skipIf(need?.here() === false)(name, async () => {
       vi.spyOn(console, "log").mockReturnValue(undefined);
       vi.spyOn(process.stdout, "write").mockReturnValue(true);
       await import(placeOf(program)).finally(() => vi.restoreAllMocks());
@@ -125,6 +113,10 @@ describe.concurrent("names commands, scripts, packages and flags that are there"
       }
     });
   }
+});
+
+describe("leaves out commands of others", () => {
+  for (const [program, reason] of Object.entries(foreignPrograms)) it.skip(`${program}: ${reason}`);
 });
 
 describe("finding blocks", () => {

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import type { CodeBlock } from "./code_blocks.ts";
 
-/** Programs that are not ours and need not be here, each with the reason. Their lines are not checked. */
+/** Programs that are not ours and need not be here, each with what it does. Their lines are not checked. */
 export const foreignPrograms: Readonly<Record<string, string>> = {
   python3: "makes an environment for PyTorch, which only measurements need",
   "torch/bin/pip": "installs PyTorch, which only measurements need",

@@ -42,13 +42,14 @@ it("makes the checkpoint by a script that runs", async () => {
 
 describe.skipIf(executablePath === undefined)("in Chromium", () => {
   const root = import.meta.dirname;
-  const outDir = mkdtempSync(join(tmpdir(), "rlhf-page-"));
+  let outDir: string;
   let browser: Browser;
   let server: PreviewServer;
   let page: Page;
   const complaints: Array<string> = [];
 
   beforeAll(async () => {
+    outDir = mkdtempSync(join(tmpdir(), "rlhf-page-"));
     const input = [join(root, "index.html"), join(root, "testing/every_package.html")];
     await build({
       root,
