@@ -129,14 +129,22 @@ export class NativeBackend extends MathBackendCPU {
     throw new TypeError(`Cannot run ${op}: ${name} must be int32, got ${tensor.dtype}`);
   }
 
+  /** The elements of a float32 tensor for writing in place, if nobody shares them. */
+  ownedFloats(tensor: tf.TensorInfo): Float32Array | undefined {
+    const data = this.data.get(tensor.dataId) as unknown as NativeData;
+    const owned = data instanceof NativeData && data.refCount === 1 && data.dtype === "float32";
+    return owned ? (data.writable() as Float32Array) : undefined;
+  }
+
   /**
    * The elements of a tensor for writing in place. Where the array has another owner (a clone, the array that the
    * tensor was made from), the tensor gets a copy of its own first.
    */
   writableFloats(op: string, name: string, tensor: tf.TensorInfo): Float32Array {
     const array = this.floats(op, name, tensor);
+    const owned = this.ownedFloats(tensor);
+    if (owned) return owned;
     const data = this.data.get(tensor.dataId) as unknown as NativeData;
-    if (data instanceof NativeData && data.refCount === 1) return data.writable() as Float32Array;
     const copy = this.pool.take(array.length);
     copy.set(array);
     if (data.refCount === 1) {

@@ -1,6 +1,6 @@
 /** Kernels that treat every element alike: unary, binary with broadcasting, comparisons, selection, casts. */
 import type * as tf from "@tensorflow/tfjs-core";
-import { type KernelCall, kernel, type NativeKernel } from "./_kernel.ts";
+import { type KernelCall, kernel, type NativeKernel, requireShape } from "./_kernel.ts";
 import type { NativeAddon } from "./addon.ts";
 import { type NativeBackend, sizeOf } from "./backend.ts";
 
@@ -95,6 +95,21 @@ const binaryKernel = (name: string, code: number): NativeKernel =>
       return backend.output(shape, "int32", array);
     }
     return undefined;
+  });
+
+/** In place where nobody shares the sum. */
+const addIntoKernel = (add: number): NativeKernel =>
+  kernel(({ op, inputs, backend }) => {
+    const [sum, term] = [inputs.sum!, inputs.term!];
+    requireShape(op, "term", term, sum.shape);
+    const [a, b] = [backend.floats(op, "sum", sum), backend.floats(op, "term", term)];
+    const owned = backend.ownedFloats(sum);
+    if (owned) backend.incRef(sum.dataId);
+    const { info, array } = owned
+      ? { info: { dataId: sum.dataId, shape: sum.shape, dtype: sum.dtype }, array: owned }
+      : backend.floatOutput(sum.shape);
+    backend.addon.binary(add, a, b, array, [array.length], [1], [1]);
+    return info;
   });
 
 const comparisonKernel = (code: number): NativeKernel =>
@@ -210,6 +225,7 @@ export const elementwiseKernels = (addon: NativeAddon): Record<string, NativeKer
     addon.unaryOps.map((name, code) => [name, unaryKernel(code, unaryParameters[name] ?? none)]),
   ),
   ...Object.fromEntries(addon.binaryOps.map((name, code) => [name, binaryKernel(name, code)])),
+  RlhfAddInto: addIntoKernel(addon.binaryOps.indexOf("Add")),
   ...Object.fromEntries(addon.comparisons.map((name, code) => [name, comparisonKernel(code)])),
   LogicalNot: logicalNot,
   Select: select,

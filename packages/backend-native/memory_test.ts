@@ -3,6 +3,7 @@ import "@tensorflow/tfjs-backend-cpu";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeEach, describe, expect, it } from "vitest";
 import { adamwStep } from "../tensor/adamw_step.ts";
+import { addInto } from "../tensor/add_into.ts";
 import { attention } from "../tensor/attention.ts";
 import { createKvCache, decodeStep } from "../tensor/decode_step.ts";
 import type { DecoderSpec, KvCache } from "../tensor/decoder.ts";
@@ -51,6 +52,32 @@ describe("ownership", () => {
     const overwrite = tf.fill([size], -1);
     expect((await y.data())[3]).toBe(4);
     tf.dispose([y, overwrite]);
+  });
+});
+
+describe("addInto", () => {
+  const total = (sum: tf.Tensor) => addInto(sum, tf.add(tf.tensor1d(range(0)), 1));
+
+  it("works in the memory of a sum that nobody shares", async () => {
+    const sum = tf.add(tf.tensor1d(range(0)), 0);
+    const own = backend.array(sum);
+    const result = total(sum);
+    expect(backend.array(result)).toBe(own);
+    expect((await result.data())[3]).toBe(7);
+    expect(sum.isDisposed).toBe(true);
+    result.dispose();
+  });
+  it("leaves a clone of the sum alone", async () => {
+    const sum = tf.add(tf.tensor1d(range(0)), 0);
+    const clone = sum.clone();
+    const result = total(sum);
+    expect([(await clone.data())[3], (await result.data())[3]]).toEqual([3, 7]);
+    tf.dispose([clone, result]);
+  });
+  it("frees what it was given", () => {
+    const [before, data] = [tf.memory().numTensors, backend.numDataIds()];
+    tf.tidy(() => total(tf.add(tf.tensor1d(range(0)), 0)).dispose());
+    expect([tf.memory().numTensors, backend.numDataIds()]).toEqual([before, data]);
   });
 });
 

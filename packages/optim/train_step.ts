@@ -1,3 +1,4 @@
+import { addInto } from "@rlhf/tensor/add_into";
 import { clipScale, globalNorm } from "@rlhf/tensor/global_norm";
 import { valueAndGrads } from "@rlhf/tensor/value_and_grads";
 import * as tf from "@tensorflow/tfjs-core";
@@ -50,8 +51,8 @@ export function accumulateGrads(params: Variables, losses: ReadonlyArray<Loss>):
       return result.loss;
     }, params);
     values.push(value);
-    addInto(metrics, reported);
-    addInto(sum, grads);
+    addAll(metrics, reported);
+    addAll(sum, grads);
   }
   return { losses: values, metrics, grads: sum };
 }
@@ -110,10 +111,9 @@ async function read(scalar: tf.Scalar): Promise<number> {
   return (await scalar.data())[0]!;
 }
 
-function addInto<T extends tf.Tensor>(sum: Record<string, T>, terms: Readonly<Record<string, T>>): void {
+function addAll<T extends tf.Tensor>(sums: Record<string, T>, terms: Readonly<Record<string, T>>): void {
   for (const [name, term] of Object.entries(terms)) {
-    const before = sum[name];
-    sum[name] = before === undefined ? term : tf.add(before, term);
-    if (before !== undefined) tf.dispose([before, term]);
+    const sum = sums[name];
+    sums[name] = sum === undefined ? term : addInto(sum, term);
   }
 }

@@ -45,7 +45,4 @@ export const asRows = (x: tf.Tensor): tf.Tensor2D =>
 
 /** Rows seen as `shape` again, which undoes {@link asRows}; a matrix stays as it is. */
 export const fromRows = <R extends tf.Rank>(rows: tf.Tensor2D, shape: ReadonlyArray<number>): tf.Tensor<R> =>
-  (shape.length === 2 ? rows : tf.reshape(rows, [...shape])) as tf.Tensor<R>;
-
-/** The number of elements in all but the last axis. */
-export const rowCount = (x: tf.Tensor): number => x.shape.slice(0, -1).reduce((a, b) => a * b, 1);
+  shape.length === 2 ? (rows as tf.Tensor as tf.Tensor<R>) : tf.reshape(rows, shape as tf.ShapeMap[R]);

@@ -167,6 +167,12 @@ export interface FusedKernels {
     attrs: { readonly tensors: ReadonlyArray<tf.TensorInfo> };
     outputs: [norm: tf.Scalar];
   };
+  /** The output may be the memory of `sum`, which nobody reads afterwards. */
+  RlhfAddInto: {
+    inputs: { sum: tf.TensorInfo; term: tf.TensorInfo };
+    attrs: Empty;
+    outputs: [total: tf.Tensor];
+  };
   RlhfSample: {
     inputs: { /** [n, vocab] */ logits: tf.TensorInfo /** [n] */; uniforms: tf.TensorInfo };
     /** `topK` 0: no limit; `topP` 1: no limit. */

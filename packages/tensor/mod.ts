@@ -3,6 +3,7 @@
  * masked statistics, log-probabilities of tokens, sampling and ragged decoding.
  */
 export * from "./adamw_step.ts";
+export * from "./add_into.ts";
 export { attention } from "./attention.ts";
 export * from "./backend.ts";
 export * from "./decode_step.ts";

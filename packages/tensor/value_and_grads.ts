@@ -1,4 +1,5 @@
 import * as tf from "@tensorflow/tfjs-core";
+import { addInto } from "./add_into.ts";
 import "./gradients.ts";
 
 /** One recorded operation: tfjs's own tape, which it keeps to itself. */
@@ -130,6 +131,5 @@ const inputGradients = (
 
 const accumulate = (gradients: Map<number, tf.Tensor>, id: number, dx: tf.Tensor): void => {
   const sum = gradients.get(id);
-  gradients.set(id, sum ? tf.add(sum, dx) : dx);
-  if (sum) dispose([sum, dx]);
+  gradients.set(id, sum ? addInto(sum, dx) : dx);
 };
