@@ -35,7 +35,9 @@ const copy = Effect.gen(function* () {
     scorer.head.weight.assign(tf.tensor1d(scoreWeight));
     yield* saveCheckpoint(target + "/" + name + "_scalar", scorer, tokenizer);
   }
-  yield* saveCheckpoint(target + "/gpt2_scalar", yield* loadScalarModel("golden/gpt2_scalar"), tokenizer);
+  for (const name of ["gpt2_scalar", "bert_scalar"]) {
+    yield* saveCheckpoint(target + "/" + name, yield* loadScalarModel("golden/" + name), tokenizer);
+  }
   for (const name of ["gpt2", "llama"]) {
     const adapted = yield* loadAdapter("golden/" + name + "_lora", yield* loadCheckpoint("golden/" + name));
     yield* saveAdapter(target + "/" + name + "_lora", adapted, target + "/" + name);
@@ -59,7 +61,7 @@ with tempfile.TemporaryDirectory() as target, torch.no_grad():
     command = ["npx", "tsx", "--input-type=module", "-e", write]
     subprocess.run(command, cwd=package, check=True, env={**os.environ, "TARGET": target})
     adapters = json.loads((package / "golden/lora.json").read_text())
-    for name in ("gpt2", "llama", "qwen2", "qwen3", "bert"):
+    for name in ("gpt2", "llama", "qwen2", "qwen3", "bert", "bert_scalar"):
         golden = json.loads((package / f"golden/{name}.json").read_text())
         case = golden["right"]
         ids, mask = (torch.tensor(case[key]).reshape(golden["batch"], golden["time"]) for key in ("ids", "segments"))
@@ -68,10 +70,12 @@ with tempfile.TemporaryDirectory() as target, torch.no_grad():
         def logits(model):
             return model(ids, attention_mask=mask).logits * mask[..., None]
 
-        check(f"{name} logits", logits(auto.from_pretrained(f"{target}/{name}", dtype=torch.float64)), case["logits"])
+        if "logits" in case:
+            check(f"{name} logits", logits(auto.from_pretrained(f"{target}/{name}", dtype=torch.float64)), case["logits"])
         if "scores" in case:
             classifier = transformers.AutoModelForSequenceClassification
-            scorer = classifier.from_pretrained(f"{target}/{name}_scalar", dtype=torch.float64)
+            folder = f"{target}/{name.removesuffix('_scalar')}_scalar"
+            scorer = classifier.from_pretrained(folder, dtype=torch.float64)
             check(f"{name} scores", scorer(ids, attention_mask=mask).logits, case["scores"])
         if name in adapters:
             base = auto.from_pretrained(f"{target}/{name}", dtype=torch.float64)

@@ -3,6 +3,7 @@ import { embed } from "@rlhf/tensor/embed";
 import { layerNorm } from "@rlhf/tensor/layer_norm";
 import { linear } from "@rlhf/tensor/linear";
 import * as tf from "@tensorflow/tfjs-core";
+import { poolerName } from "./_layout.ts";
 import type { Sequences } from "./batch.ts";
 import type { BertConfig } from "./config.ts";
 import type { Sublayers } from "./hidden_states.ts";
@@ -59,6 +60,13 @@ export function bertPrediction(
     rows: tf.concat([rows, tf.ones([rows.shape[0], 1])], 1) as tf.Tensor2D,
     unembedding: tf.concat([words, tf.reshape(param(`${head}.bias`), [-1, 1])], 1) as tf.Tensor2D,
   };
+}
+
+/** What BERT's classifiers read of a token, tanh(W h + b). */
+export function bertPooled(model: Model, hidden: tf.Tensor3D): tf.Tensor3D {
+  const { param } = partsOf(model);
+  const weight = param(`${poolerName}.weight`) as tf.Tensor as tf.Tensor2D;
+  return tf.tidy(() => tf.tanh(linear(hidden, weight, { bias: param(`${poolerName}.bias`) })));
 }
 
 function normOf(model: Model) {

@@ -5,14 +5,14 @@ import type { BertConfig, Gpt2Config, LlamaConfig, RopeScalingConfig, Transforme
 /** Unknown to Python's `transformers`, which then refuses the folder: its GPT-2 is always causal. */
 const maskedLanguageModel = "rlhf-masked-lm";
 
-/** What Python's `transformers` calls the networks of each kind; BERT's classifier has a pooler that ours has not. */
+/** What Python's `transformers` calls the networks of each kind. */
 const classes: Readonly<Record<TransformerConfig["architecture"], { language: string; scalar?: string }>> = {
   gpt2: { language: "GPT2LMHeadModel", scalar: "GPT2ForSequenceClassification" },
   "masked-lm": { language: maskedLanguageModel },
   llama: { language: "LlamaForCausalLM", scalar: "LlamaForSequenceClassification" },
   qwen2: { language: "Qwen2ForCausalLM", scalar: "Qwen2ForSequenceClassification" },
   qwen3: { language: "Qwen3ForCausalLM", scalar: "Qwen3ForSequenceClassification" },
-  bert: { language: "BertForMaskedLM" },
+  bert: { language: "BertForMaskedLM", scalar: "BertForSequenceClassification" },
 };
 
 const optional = Schema.optionalKey;

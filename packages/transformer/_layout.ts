@@ -38,11 +38,23 @@ export function parameterLayouts(config: TransformerConfig): ReadonlyArray<Param
   }
 }
 
-/** The head of a scalar model; a bias is what `transformers` has none of. */
-export const scalarHeadLayouts = (width: number, prefix = ""): ReadonlyArray<ParameterLayout> => [
-  { ...asStored("score.weight", [width]), stored: asStored(`${prefix}score.weight`, [1, width]).stored },
-  { ...asStored("score.bias", []), stored: asStored(`${prefix}score.bias`, [1]).stored, optional: true },
-];
+/** Whether a parameter belongs to the head over the vocabulary alone, which a scalar model does without. */
+export const predictsTokens = (name: string): boolean =>
+  name === "lm_head.weight" || name.startsWith("cls.predictions.");
+
+/** The head of a scalar model: BERT's has a pooler below it, and of the others `transformers` has no bias. */
+export function scalarHeadLayouts(config: TransformerConfig, prefix = ""): ReadonlyArray<ParameterLayout> {
+  const { architecture, width } = config;
+  const bert = architecture === "bert";
+  const name = `${prefix}${bert ? "classifier" : "score"}`;
+  return [
+    ...(bert ? joined(poolerName, width, [[poolerName, width]], true) : []),
+    { ...asStored("score.weight", [width]), stored: asStored(`${name}.weight`, [1, width]).stored },
+    { ...asStored("score.bias", []), stored: asStored(`${name}.bias`, [1]).stored, optional: !bert },
+  ];
+}
+
+export const poolerName = "bert.pooler.dense";
 
 /** A parameter that the file has as it is. */
 export const asStored = (name: string, shape: Shape): ParameterLayout => ({

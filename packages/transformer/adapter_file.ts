@@ -148,5 +148,5 @@ function adapterLayouts({ config, adapter }: Model, scalar: boolean): ReadonlyAr
   const lora = Object.entries(loraShapes(config, adapter!.lora)).map(([name, shape]) =>
     asStored(name, shape),
   );
-  return scalar ? [...lora, ...scalarHeadLayouts(config.width, "base_model.model.")] : lora;
+  return scalar ? [...lora, ...scalarHeadLayouts(config, "base_model.model.")] : lora;
 }

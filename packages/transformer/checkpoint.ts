@@ -11,7 +11,7 @@ import {
   toHuggingFace,
   upgraded,
 } from "./_hugging_face.ts";
-import { type ParameterLayout, parameterLayouts, scalarHeadLayouts } from "./_layout.ts";
+import { type ParameterLayout, parameterLayouts, predictsTokens, scalarHeadLayouts } from "./_layout.ts";
 import { decodeJson, invalid, readJson, writeJson } from "./_problems.ts";
 import { openWeights, readParameters, storedParameters, weightsName } from "./_weight_files.ts";
 import { isCausal, TransformerConfig } from "./config.ts";
@@ -33,8 +33,8 @@ const configName = "config.json";
 /**
  * Writes a checkpoint that Python's `transformers` opens: `config.json` and `model.safetensors`, with a tokenizer also
  * `tokenizer.json`, `tokenizer_config.json` and, of a causal language model, `generation_config.json`. A
- * {@link ScalarModel} becomes a model for sequence classification with one label; its bias is the extra tensor
- * `score.bias` `[1]`, which `transformers` leaves out of its logits.
+ * {@link ScalarModel} becomes a model for sequence classification with one label; its bias, but for BERT's, is the extra
+ * tensor `score.bias` `[1]`, which `transformers` leaves out of its logits.
  *
  * Every file is written whole under a temporary name and then renamed, `config.json` last. Fails with
  * `VocabularyMismatch` when the tokenizer has more tokens than the model, and with `InvalidInput` for a model with an
@@ -154,7 +154,7 @@ const load = Effect.fnUntraced(function* (
 function layoutsOf(config: TransformerConfig, scalar: boolean): ReadonlyArray<ParameterLayout> {
   const layouts = parameterLayouts(config);
   if (!scalar) return layouts;
-  return [...layouts.filter(({ name }) => name !== "lm_head.weight"), ...scalarHeadLayouts(config.width)];
+  return [...layouts.filter(({ name }) => !predictsTokens(name)), ...scalarHeadLayouts(config)];
 }
 
 /** An embedding may have more rows than the tokenizer tokens: many are padded to a round number. */

@@ -1,7 +1,9 @@
-import { type Key, normals } from "@rlhf/core/random";
+import { fold, type Key, normals } from "@rlhf/core/random";
 import { linear } from "@rlhf/tensor/linear";
 import * as tf from "@tensorflow/tfjs-core";
-import { shiftLeft } from "./_shift.ts";
+import { bertPooled } from "./_bert.ts";
+import { poolerName, predictsTokens } from "./_layout.ts";
+import { shiftLeft, shiftRight } from "./_shift.ts";
 import type { Sequences } from "./batch.ts";
 import type { TransformerConfig } from "./config.ts";
 import { type ForwardOptions, hiddenStates } from "./hidden_states.ts";
@@ -12,22 +14,42 @@ export interface ScalarModel {
   readonly config: TransformerConfig;
   readonly backbone: Model;
   readonly head: { readonly weight: tf.Variable<tf.Rank.R1>; readonly bias: tf.Variable<tf.Rank.R0> };
-  /** All of the above by name, for the optimizer: the backbone's, `score.weight` `[width]` and `score.bias` `[]`. */
+  /**
+   * All of the above by name, for the optimizer: the backbone's, BERT's pooler among them, `score.weight` `[width]` and
+   * `score.bias` `[]`.
+   */
   readonly params: Params;
 }
 
 /**
- * Puts a fresh head on a backbone, which it takes over, less an unembedding of its own: weight N(0, 1/√(width + 1)) and bias 0 (Stiennon et al. 2020).
+ * Puts a fresh head on a backbone, which it takes over, less the head over the vocabulary: weight N(0, 1/√(width + 1)) and
+ * bias 0 (Stiennon et al. 2020). BERT gets its pooler as well, with weights N(0, 0.02) as in `initModel`.
  * Give it `cloneModel(policy)` to leave the policy alone. Free it with {@link disposeScalarModel}.
+ *
+ * @throws RangeError for a BERT with an adapter, which has no place for the pooler
  */
 export function initScalarModel(backbone: Model, key: Key): ScalarModel {
-  const { width } = backbone.config;
-  const weight = normals(key, width).map((value) => value / Math.sqrt(width + 1));
-  const { "lm_head.weight": unembedding, ...params } = backbone.params;
-  unembedding?.dispose();
+  const { architecture, width } = backbone.config;
+  if (architecture === "bert" && backbone.adapter !== undefined) {
+    throw new RangeError("Cannot put a scalar head on a BERT with an adapter: merge it first (mergeLora)");
+  }
+  const normal = (from: Key, shape: [number] | [number, number], deviation: number) =>
+    tf.tidy(() => {
+      const values = normals(from, tf.util.sizeFromShape(shape)).map((value) => value * deviation);
+      return tf.variable(tf.tensor(values, shape, "float32"));
+    });
+  const params: Record<string, tf.Variable> = {};
+  for (const [name, param] of Object.entries(backbone.params)) {
+    if (predictsTokens(name)) param.dispose();
+    else params[name] = param;
+  }
+  if (architecture === "bert") {
+    params[`${poolerName}.weight`] = normal(fold(key, "pooler"), [width, width], 0.02);
+    params[`${poolerName}.bias`] = tf.tidy(() => tf.variable(tf.zeros([width])));
+  }
   return withHead(
     { ...backbone, params },
-    tf.tidy(() => tf.variable(tf.tensor1d(weight))),
+    normal(key, [width], 1 / Math.sqrt(width + 1)) as tf.Variable as tf.Variable<tf.Rank.R1>,
     tf.tidy(() => tf.variable(tf.scalar(0))),
   );
 }
@@ -51,24 +73,33 @@ export function scalarModel(backbone: Omit<Model, "params">, params: Params): Sc
   );
 }
 
-/** One number per token, w·h + b: `[batch, time]`. A value network's V(sₜ), where sₜ ends with token t. */
+/**
+ * One number per token, w·h + b, where BERT has w·tanh(W h + c) + b: `[batch, time]`. A value network's V(sₜ), where sₜ ends
+ * with token t.
+ */
 export function tokenValues(model: ScalarModel, batch: Sequences, options: ForwardOptions = {}): tf.Tensor2D {
   return tf.tidy(() => {
     const { weight, bias } = model.head;
-    const values = linear(hiddenStates(model.backbone, batch, options), tf.reshape(weight, [-1, 1]), {
-      bias: tf.reshape(bias, [1]),
-    });
+    const states = hiddenStates(model.backbone, batch, options);
+    const read = model.config.architecture === "bert" ? bertPooled(model.backbone, states) : states;
+    const values = linear(read, tf.reshape(weight, [-1, 1]), { bias: tf.reshape(bias, [1]) });
     return tf.reshape(values, batch.ids.shape);
   });
 }
 
-/** The number at the last real token of each row, a reward model's score of the sequence: `[batch]`. */
+/**
+ * The number at the last real token of each row, a reward model's score of the sequence: `[batch]`. BERT's is that at the
+ * first, its `[CLS]`, which the sequences must begin with.
+ */
 export function sequenceScores(
   model: ScalarModel,
   batch: Sequences,
   options: ForwardOptions = {},
 ): tf.Tensor1D {
-  return tf.tidy(() => tf.sum(tf.mul(tokenValues(model, batch, options), isLastToken(batch.segments)), 1));
+  return tf.tidy(() => {
+    const isScored = isEndToken(batch.segments, model.config.architecture === "bert" ? "first" : "last");
+    return tf.sum(tf.mul(tokenValues(model, batch, options), isScored), 1);
+  });
 }
 
 function withHead(
@@ -84,8 +115,8 @@ function withHead(
   return { config: backbone.config, backbone, head: { weight, bias }, params };
 }
 
-/** 1 at the last token of each row that is not padding, which may stand on both sides. */
-function isLastToken(segments: tf.Tensor2D): tf.Tensor2D {
-  const last: tf.Tensor2D = tf.logicalAnd(tf.greater(segments, 0), tf.equal(shiftLeft(segments), 0));
-  return tf.cast(last, "float32");
+/** 1 at the first or last token of each row that is not padding, which may stand on both sides. */
+function isEndToken(segments: tf.Tensor2D, end: "first" | "last"): tf.Tensor2D {
+  const beyond = end === "first" ? shiftRight(segments) : shiftLeft(segments);
+  return tf.cast<tf.Tensor2D>(tf.logicalAnd(tf.greater(segments, 0), tf.equal(beyond, 0)), "float32");
 }
