@@ -15,11 +15,11 @@ describe("the smoke preset", () => {
   it("runs every stage and leaves a complete run folder", { timeout: 90_000 }, async () => {
     const { code, output } = await finish(start("--preset", "smoke", "--run", join(folder, "smoke")));
     expect(code, output).toBe(0);
+    expect(output).toMatch(/Plan: [\d,]+ parameters, about \d+ min/);
     const rows = lines("smoke/metrics.jsonl");
     const stages = new Set(rows.map(({ stage }) => stage));
-    const aligning = ["reward", "ppo", "ppo-ptx"];
-    const again = aligning.map((stage) => `${stage} (round 2)`);
-    expect([...stages]).toEqual(["pretrain", "sft", ...aligning, ...again]);
+    const again = ["reward", "ppo-ptx", "ppo"].map((stage) => `${stage} (round 2)`);
+    expect([...stages]).toEqual(["pretrain", "sft", "reward", "ppo-ptx", ...again]);
     for (const name of ["base", "sft-1", "reward-1", "policy-1", "ppo-ptx-1", "ppo-2", "ppo-ptx-2"]) {
       for (const file of ["config.json", "model.safetensors", "tokenizer.json"]) {
         expect(existsSync(join(folder, "smoke/checkpoints", name, file)), `${name}/${file}`).toBe(true);

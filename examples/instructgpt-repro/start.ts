@@ -19,9 +19,11 @@ import { encodeData } from "./encode.ts";
 import { decodeConfig, parseFlags, UsageError } from "./flags.ts";
 import { helpText } from "./help.ts";
 import { manifest } from "./manifest.ts";
+import { planOf } from "./plan.ts";
 import { defaultPreset, presets } from "./presets.ts";
 import { notEvaluated, type Results, writeReport } from "./report.ts";
 import type { Setting } from "./setting.ts";
+import { refuseWhatDoesNotFit, showPlan } from "./show_plan.ts";
 import { showProgress } from "./terminal.ts";
 
 /** What a pipeline finds: files, a place to write to, somebody who watches. */
@@ -94,18 +96,13 @@ const prepare = Effect.fn("prepare")(function* (wanted: Config) {
       ? tokenizerFromJson(trainBpe(data.corpus.train, { vocabSize: wanted.vocabulary }))
       : yield* loadTokenizer(wanted.base);
   const shape = { architecture: "gpt2", vocabSize: tokenizer.vocabSize, ...wanted.model } as const;
-  const base =
-    wanted.base === null
-      ? initModel(shape, fold(key(wanted.seed), "model"))
-      : yield* loadCheckpoint(wanted.base, tokenizer);
-  const config = { ...wanted, model: base.config };
-  return {
-    config,
-    data,
-    tokenizer,
-    base,
-    encoded: yield* encodeData(data, tokenizer, config),
-  } satisfies Setting;
+  const given = wanted.base === null ? undefined : yield* loadCheckpoint(wanted.base, tokenizer);
+  const model = given?.config ?? shape;
+  const config = { ...wanted, model };
+  const encoded = yield* encodeData(data, tokenizer, config);
+  yield* refuseWhatDoesNotFit(planOf(config, { model, encoded, ownComparisons: data.own.comparisons }));
+  const base = given ?? initModel(shape, fold(key(wanted.seed), "model"));
+  return { config, data, tokenizer, base, encoded } satisfies Setting;
 });
 
 const holdsRun = (path: string) =>
@@ -149,8 +146,9 @@ const refuseOtherConfig = Effect.fnUntraced(function* (path: string, config: Con
   });
 });
 
-const run = <E, R>(pipeline: Effect.Effect<Results, E, R>, { config, data }: Setting, path: string) =>
+const run = <E, R>(pipeline: Effect.Effect<Results, E, R>, setting: Setting, path: string) =>
   Effect.gen(function* () {
+    const { config, data } = setting;
     const folder = yield* RunFolder;
     const { criteria: _, ...hashed } = data; // without the functions
     const record = manifest({ seed: config.seed, backend: yield* Backend, data: hashed });
@@ -162,6 +160,7 @@ const run = <E, R>(pipeline: Effect.Effect<Results, E, R>, { config, data }: Set
         `${data.evaluation.length} evaluation prompts`,
     );
     yield* showProgress;
+    yield* showPlan(setting);
     const results = yield* pipeline;
     yield* writeReport({
       ...results,

@@ -94,7 +94,12 @@ export const Checkpoints = Context.Reference<CheckpointsService>("@rlhf/core/Che
  * back to the newest of them, so that every line occurs once.
  */
 export const layerCheckpoints = (options: CheckpointsOptions = {}) =>
-  Layer.effect(Checkpoints, openCheckpoints(options));
+  Layer.effect(
+    Checkpoints,
+    Effect.flatMap(RunFolder, (folder) =>
+      Effect.mapError(openCheckpoints(options), (error) => failed(folder.file("state"), error, [])),
+    ),
+  );
 
 const openCheckpoints = Effect.fnUntraced(function* ({ everySeconds = 60, keep = 2 }: CheckpointsOptions) {
   const files = yield* FileSystem.FileSystem;
@@ -226,12 +231,18 @@ const findManifests = Effect.fnUntraced(function* (root: string) {
 const readManifest = Effect.fnUntraced(function* (path: string) {
   const files = yield* FileSystem.FileSystem;
   const paths = yield* Path.Path;
-  const text = yield* Effect.orElseSucceed(files.readFileString(paths.join(path, manifestName)), () => "");
+  const text = (yield* unlessForbidden(files.readFileString(paths.join(path, manifestName)))) ?? "";
   const [, checksum, content] = /^\{"checksum":"([0-9a-f]{64})","content":(.*)\}\n$/s.exec(text) ?? [];
   if (checksum === undefined || content === undefined) return undefined;
   const actual = yield* Effect.promise(() => sha256(new TextEncoder().encode(content)));
   return actual === checksum ? (JSON.parse(content) as Manifest) : undefined;
 });
+
+/** Nothing where there is nothing to read. What must not be read may be whole: that fails. */
+const unlessForbidden = <A>(read: Effect.Effect<A, PlatformError.PlatformError>) =>
+  Effect.catch(read, (error) =>
+    error.reason._tag === "PermissionDenied" ? Effect.fail(error) : Effect.undefined,
+  );
 
 /** The snapshots up to the newest that is whole, with the newest of every stage at its time; later ones are removed. */
 const newestIntact = Effect.fnUntraced(function* (
@@ -267,7 +278,7 @@ const problemWith = Effect.fnUntraced(function* ({ manifest }: Found, all: Reado
 const problemOf = Effect.fnUntraced(function* ({ path, manifest }: Stored) {
   const files = yield* FileSystem.FileSystem;
   const paths = yield* Path.Path;
-  const bytes = yield* Effect.orElseSucceed(files.readFile(paths.join(path, arraysName)), () => undefined);
+  const bytes = yield* unlessForbidden(files.readFile(paths.join(path, arraysName)));
   if (bytes === undefined) return `has lost ${arraysName}`;
   let at = 0;
   for (const { name, bytes: size, sha256: expected } of manifest.arrays) {

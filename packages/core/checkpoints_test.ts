@@ -161,6 +161,21 @@ describe("checkpoints", () => {
     expect(alone.message).toContain("The last good checkpoint: none was kept");
   });
 
+  it("that must not be read are not taken for broken: the run does not start, and they stay", async () => {
+    await open(Effect.all([save("a", 1), save("a", 2)]));
+    const error = await open(load("a"), failing("PermissionDenied", "manifest.json")).then(String, String);
+    expect(error).toContain(`The checkpoints in ${join(folder, "state")} cannot be used`);
+    expect(await stored("a")).toEqual(["000000001", "000000002"]);
+    expect(await open(load("a"))).toMatchObject({ step: 2 });
+  });
+
+  it("cannot lie where a file is in the way", async () => {
+    await writeFile(join(folder, "state"), "");
+    const error = await open(load("a")).then(String, String);
+    expect(error).toContain("cannot be used");
+    expect(error).toContain("mend the permissions");
+  });
+
   it("are off unless they are provided", async () => {
     const effect = Effect.gen(function* () {
       const checkpoints = yield* Checkpoints;
@@ -206,6 +221,27 @@ describe("a run folder", () => {
   });
 });
 
+describe("a run folder that cannot be written to", () => {
+  const start = (path: string) =>
+    Effect.runPromise(Effect.void.pipe(Effect.provide(RunFolder.layer(path)), Effect.provide(system)));
+
+  it("is refused at the start", async () => {
+    await writeFile(join(folder, "file"), "");
+    const path = join(folder, "file/run");
+    const error = await start(path).then(() => "let in", String);
+    expect(error).toContain(`The run folder ${path} cannot be written to`);
+    expect(error).toContain("name another folder");
+  });
+
+  it("stops a run whose disk is full, the last good checkpoint intact", async () => {
+    await open(save("a", 1));
+    const full = await open(save("a", 2), failing("BadResource", "metrics.jsonl")).then(String, String);
+    expect(full).toContain(`The run folder ${folder} cannot be written to`);
+    expect(full).toContain("ENOSPC");
+    expect(await open(load("a"))).toMatchObject({ step: 1 });
+  });
+});
+
 describe("checkConfigChange", () => {
   const started = { seed: 1, pretrain: { steps: 10, learningRate: 0.1 }, ppo: { sampleEvery: 5 } };
   const options = { mayChange: ["*.sampleEvery"], mayGrow: ["*.steps"] };
@@ -232,22 +268,26 @@ describe("checkConfigChange", () => {
   });
 });
 
-/** A file system on which large files cannot be written: a full disk, or one that has become read-only. */
-function failing(reason: "BadResource" | "PermissionDenied") {
+/** A file system on which files of one name fail: a full disk, or one that must not be written to, or read. */
+function failing(reason: "BadResource" | "PermissionDenied", name = "arrays.bin") {
+  const refuse = (path: string, method: string) =>
+    Effect.fail(
+      PlatformError.systemError({
+        _tag: reason,
+        module: "FileSystem",
+        method,
+        description: "ENOSPC: no space left on device",
+        pathOrDescriptor: path,
+      }),
+    );
   const broken = Effect.map(FileSystem.FileSystem, (files) => ({
     ...files,
     open: (path: string, options?: Parameters<typeof files.open>[1]) =>
-      path.endsWith("arrays.bin")
-        ? Effect.fail(
-            PlatformError.systemError({
-              _tag: reason,
-              module: "FileSystem",
-              method: "open",
-              description: "ENOSPC: no space left on device",
-              pathOrDescriptor: path,
-            }),
-          )
-        : files.open(path, options),
+      path.endsWith(name) ? refuse(path, "open") : files.open(path, options),
+    readFileString: (path: string, encoding?: string) =>
+      path.endsWith(name) ? refuse(path, "readFileString") : files.readFileString(path, encoding),
+    writeFileString: (path: string, text: string, options?: Parameters<typeof files.writeFileString>[2]) =>
+      path.endsWith(name) ? refuse(path, "writeFileString") : files.writeFileString(path, text, options),
   }));
   const files = Layer.effect(FileSystem.FileSystem, broken).pipe(Layer.provide(NodeFileSystem.layer));
   return Layer.merge(files, NodePath.layer);

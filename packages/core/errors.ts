@@ -28,7 +28,17 @@ export class CheckpointFailed extends Schema.TaggedError<CheckpointFailed>()("Ch
   lastGood: Schema.String,
 }) {
   override get message(): string {
-    return `No checkpoint could be written to ${this.path}: ${this.problem}\n    Free space or mend the permissions, then resume the run. The last good checkpoint is intact: ${this.lastGood}`;
+    return `The checkpoints in ${this.path} cannot be used: ${this.problem}\n    Free space or mend the permissions, then resume the run. The last good checkpoint is intact: ${this.lastGood}`;
+  }
+}
+
+/** Nothing can be written to the run folder: a read-only or full disk, a file where a folder should be. */
+export class RunFolderFailed extends Schema.TaggedError<RunFolderFailed>()("RunFolderFailed", {
+  path: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message(): string {
+    return `The run folder ${this.path} cannot be written to: ${this.problem}\n    Free space, mend the permissions, or name another folder`;
   }
 }
 

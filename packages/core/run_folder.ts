@@ -5,6 +5,7 @@ import * as Layer from "effect/Layer";
 import * as Path from "effect/Path";
 import type * as PlatformError from "effect/PlatformError";
 import { holdLock } from "./_lock.ts";
+import { RunFolderFailed } from "./errors.ts";
 
 /** One line of `metrics.jsonl`. */
 export interface MetricsRow {
@@ -22,7 +23,7 @@ export interface Warning {
 
 /**
  * Where a run leaves what it did: `config.json`, `manifest.json`, `metrics.jsonl`, `samples.jsonl`, `warnings.jsonl`,
- * checkpoints and the report. One process at a time holds it; another fails with `RunInUse`. Files are written whole to
+ * checkpoints and the report. One process at a time holds it; another fails with `RunInUse`. Where nothing can be written, it fails with `RunFolderFailed`. Files are written whole to
  * a temporary name and renamed; the `.jsonl` files grow by whole lines, whatever interrupts.
  */
 export class RunFolder extends Context.Service<
@@ -31,21 +32,19 @@ export class RunFolder extends Context.Service<
     readonly path: string;
     /** The path of a file or folder inside the run folder. */
     readonly file: (name: string) => string;
-    readonly writeText: (name: string, text: string) => Effect.Effect<void, PlatformError.PlatformError>;
-    readonly writeJson: (name: string, value: unknown) => Effect.Effect<void, PlatformError.PlatformError>;
+    readonly writeText: (name: string, text: string) => Effect.Effect<void, RunFolderFailed>;
+    readonly writeJson: (name: string, value: unknown) => Effect.Effect<void, RunFolderFailed>;
     readonly appendMetrics: (
       stage: string,
       step: number,
       metrics: Readonly<Record<string, number>>,
-    ) => Effect.Effect<void, PlatformError.PlatformError>;
-    readonly appendSamples: (
-      rows: ReadonlyArray<unknown>,
-    ) => Effect.Effect<void, PlatformError.PlatformError>;
+    ) => Effect.Effect<void, RunFolderFailed>;
+    readonly appendSamples: (rows: ReadonlyArray<unknown>) => Effect.Effect<void, RunFolderFailed>;
     readonly appendWarning: (
       stage: string,
       step: number,
       warning: Warning,
-    ) => Effect.Effect<void, PlatformError.PlatformError>;
+    ) => Effect.Effect<void, RunFolderFailed>;
   }
 >()("@rlhf/core/RunFolder") {
   static readonly layer = (path: string) =>
@@ -55,17 +54,23 @@ export class RunFolder extends Context.Service<
         const files = yield* FileSystem.FileSystem;
         const paths = yield* Path.Path;
         const file = (name: string) => paths.join(path, name);
-        yield* files.makeDirectory(path, { recursive: true });
-        yield* holdLock(path, file("run.lock"));
-        const writeText = Effect.fnUntraced(function* (name: string, text: string) {
+        const failed = (error: PlatformError.PlatformError) =>
+          new RunFolderFailed({ path, problem: error.message });
+        yield* Effect.mapError(files.makeDirectory(path, { recursive: true }), failed);
+        yield* Effect.mapError(holdLock(path, file("run.lock")), (error) =>
+          error._tag === "RunInUse" ? error : failed(error),
+        );
+        const write = Effect.fnUntraced(function* (name: string, text: string) {
           yield* files.makeDirectory(paths.dirname(file(name)), { recursive: true });
           const temporary = `${file(name)}.partial`;
           yield* files.writeFileString(temporary, text);
           yield* files.rename(temporary, file(name));
         });
+        const writeText = (name: string, text: string) => Effect.mapError(write(name, text), failed);
         const append = (name: string, rows: ReadonlyArray<unknown>) => {
           const text = rows.map((row) => `${JSON.stringify(row)}\n`).join("");
-          return Effect.uninterruptible(files.writeFileString(file(name), text, { flag: "a" }));
+          const written = files.writeFileString(file(name), text, { flag: "a" });
+          return Effect.uninterruptible(Effect.mapError(written, failed));
         };
         return {
           path,

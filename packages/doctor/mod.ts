@@ -1,2 +1,3 @@
 export * from "./examine.ts";
 export * from "./finding.ts";
+export * from "./speeds.ts";

@@ -162,6 +162,33 @@ describe("online", () => {
     expect(scores.at(-1)).toBeGreaterThan(0.5);
   });
 
+  it("has the same weights whatever the size of a micro-batch", async () => {
+    const withParts = async (microBatchSize: number) => {
+      const config = OnlineDpoConfig.make({
+        iterations: 1,
+        batchSize: 16,
+        minibatchSize: 4,
+        microBatchSize,
+        maxNewTokens: 4,
+      });
+      const state = await silently(
+        trainOnlineDpo({
+          state: initState(policy),
+          prompts,
+          config,
+          specials: { eos },
+          key: root,
+          decode: (tokens) => tokens.join(" "),
+        }).pipe(Effect.provideService(Reference, policy), Effect.provideService(Scorer, share)),
+      );
+      const trained = weights(state.policy);
+      disposeState(state);
+      return trained;
+    };
+    const [whole, parts] = [await withParts(4), await withParts(3)];
+    expect(Math.max(...whole.map((value, i) => Math.abs(value - parts[i]!)))).toBeLessThan(1e-6);
+  });
+
   it("does nothing where all responses score alike", async () => {
     const config = OnlineDpoConfig.make({
       iterations: 1,

@@ -10,6 +10,7 @@ export * from "./init.ts";
 export * from "./log_probs.ts";
 export * from "./logits.ts";
 export * from "./lora.ts";
+export * from "./memory.ts";
 export * from "./model.ts";
 export * from "./parameters.ts";
 export * from "./safetensors.ts";

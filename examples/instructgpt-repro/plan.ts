@@ -1,0 +1,170 @@
+import type { Tokens } from "@rlhf/core";
+import { stageName } from "@rlhf/ppo";
+import { type Pass, type StageMemory, stageMemory, type TransformerConfig } from "@rlhf/transformer";
+import type { Config } from "./config.ts";
+import type { EncodedData } from "./encode.ts";
+
+/** What a stage is going to do, and what it takes. */
+export interface StagePlan {
+  readonly stage: string;
+  /** The setting that holds the size of its micro-batches. */
+  readonly setting: string;
+  readonly steps: number;
+  /** Tokens of all passes. */
+  readonly trained: number;
+  readonly scored: number;
+  readonly sampled: number;
+  readonly memory: StageMemory;
+}
+
+/** Sequences in one forward pass of a reward model that scores, and in a step of sampling. */
+const scoredAtOnce = 32;
+
+/**
+ * The stages of a run. How long answers will be is not known yet: as long as the demonstrations, of which the longest
+ * decides how far batches are padded.
+ */
+export function planOf(
+  config: Config,
+  {
+    model,
+    encoded,
+    ownComparisons,
+  }: {
+    readonly model: TransformerConfig;
+    readonly encoded: EncodedData;
+    readonly ownComparisons: boolean;
+  },
+): ReadonlyArray<StagePlan> {
+  const { pretrain, sft, comparing, reward, ppo } = config;
+  const context = model.contextLength;
+  const prompt = meanLength(encoded.demonstrations.map((one) => one.prompt));
+  const answer = meanLength(encoded.demonstrations.map(({ response }) => response));
+  const longestAnswer = Math.max(...encoded.demonstrations.map(({ response }) => response.length));
+  const longest = Math.max(...encoded.demonstrations.map((one) => one.prompt.length + one.response.length));
+  const [whole, padded] = [prompt + answer, Math.min(context, roundUp(longest, 8))];
+  const rows = (sequences: number) => Math.ceil((1.1 * sequences * whole) / context); // packing leaves gaps
+  const scoring: Pass = { tokens: scoredAtOnce * padded, predictions: 0, forwardOnly: true };
+  const everyToken = (tokens: number, dropout = false): Pass => ({ tokens, predictions: tokens, dropout });
+  const rounds = ownComparisons ? 1 : config.rounds;
+
+  const plans: Array<StagePlan> = [];
+  const add = (
+    stage: string,
+    work: Partial<StagePlan> & Pick<StagePlan, "setting" | "steps">,
+    held: number,
+    needs: Partial<Parameters<typeof stageMemory>[0]> & Pick<Parameters<typeof stageMemory>[0], "passes">,
+  ) => {
+    const memory = stageMemory({ config: model, trained: 1, held, accumulates: false, ...needs });
+    plans.push({ stage, trained: 0, scored: 0, sampled: 0, ...work, memory });
+  };
+
+  if (config.base === null) {
+    const { steps, batchSize, microBatchSize, evaluateEvery } = pretrain;
+    const evaluations = Math.ceil(steps / evaluateEvery);
+    add(
+      "pretrain",
+      {
+        setting: "pretrain.microBatchSize",
+        steps,
+        trained: steps * batchSize * context,
+        scored: evaluations * encoded.corpus.validation.length,
+      },
+      0,
+      {
+        passes: [everyToken(Math.min(batchSize, microBatchSize) * context)],
+        accumulates: batchSize > microBatchSize,
+      },
+    );
+  }
+
+  const sftRows = rows(sft.batchSize);
+  add(
+    "sft",
+    {
+      setting: "sft.microBatchSize",
+      steps: sft.epochs * Math.ceil(encoded.demonstrations.length / sft.batchSize),
+      trained: sft.epochs * encoded.demonstrations.length * whole,
+      scored: sft.epochs * encoded.validation.length * whole,
+    },
+    2, // the base, and the weights of the best epoch
+    {
+      passes: [
+        everyToken(Math.min(sftRows, sft.microBatchSize) * context, sft.dropout > 0),
+        everyToken(sft.microBatchSize * context),
+      ],
+      accumulates: sftRows > sft.microBatchSize,
+    },
+  );
+
+  let held = 2 + sft.epochs; // the base, the supervised model, its epochs
+  const addPpo = (ptxCoefficient: number, suffix: string) => {
+    const isMixed = ptxCoefficient > 0;
+    const episodes = ppo.iterations * ppo.batchSize;
+    const updates = ppo.epochs * episodes;
+    const micro = Math.min(ppo.minibatchSize, ppo.microBatchSize);
+    const text = Math.min(ppo.microBatchSize, ppo.minibatchSize * ppo.ptxExamplesPerEpisode) * context;
+    const own: Pass = {
+      tokens: roundUp(rows(micro), 4) * context,
+      predictions: micro * roundUp(Math.min(longestAnswer, ppo.maxNewTokens), 8),
+    };
+    add(
+      `${stageName({ ...ppo, ptxCoefficient })}${suffix}`,
+      {
+        setting: "ppo.microBatchSize",
+        steps: Math.ceil(updates / ppo.minibatchSize),
+        // Policy and value network, and the pretraining text.
+        trained: updates * (2 * whole + (isMixed ? ppo.ptxExamplesPerEpisode * context : 0)),
+        // By the policy, the reference, the reward model and the value network.
+        scored: 4 * episodes * whole,
+        sampled: episodes * answer,
+      },
+      held + 1, // the average; the reference is one of those that are there
+      {
+        trained: 2,
+        passes: [own, ...(isMixed ? [everyToken(text)] : []), scoring],
+        accumulates: isMixed || ppo.minibatchSize > ppo.microBatchSize,
+        sampling: { slots: scoredAtOnce, length: Math.min(context, Math.ceil(prompt) + ppo.maxNewTokens) },
+      },
+    );
+    held += 1; // its result
+  };
+  for (let round = 1; round <= rounds; round++) {
+    const suffix = round === 1 ? "" : ` (round ${round})`;
+    const rankings = ownComparisons
+      ? encoded.rankings.length
+      : Math.min(comparing.prompts, encoded.prompts.length);
+    const answers = ownComparisons
+      ? meanLength(encoded.rankings.map(({ responses }) => responses))
+      : (comparing.fewest + comparing.most) / 2;
+    const sequences = Math.round(answers * Math.min(reward.batchSize, reward.microBatchSize));
+    const training = (1 - comparing.validationShare) * rankings;
+    add(
+      `reward${suffix}`,
+      {
+        setting: "reward.microBatchSize",
+        steps: reward.epochs * Math.ceil(training / reward.batchSize),
+        trained: reward.epochs * training * answers * whole,
+        scored: comparing.validationShare * rankings * answers * whole,
+        sampled: ownComparisons ? 0 : rankings * answers * answer,
+      },
+      held,
+      {
+        passes: [{ tokens: sequences * padded, predictions: 0 }, scoring],
+        accumulates: reward.batchSize > reward.microBatchSize,
+      },
+    );
+    held += 1;
+    addPpo(ppo.ptxCoefficient, suffix);
+    if (round === rounds) addPpo(0, suffix); // to compare
+  }
+  return plans;
+}
+
+function meanLength(members: ReadonlyArray<Tokens | ReadonlyArray<unknown>>): number {
+  return members.reduce((sum, { length }) => sum + length, 0) / members.length;
+}
+
+function roundUp(size: number, multiple: number): number {
+  return Math.ceil(size / multiple) * multiple;
+}

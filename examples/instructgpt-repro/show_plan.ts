@@ -1,0 +1,96 @@
+import { totalmem } from "node:os";
+import { fold, InvalidInput, key, Progress } from "@rlhf/core";
+import { chunkStream } from "@rlhf/data";
+import { speeds } from "@rlhf/doctor";
+import { parameterCount } from "@rlhf/transformer";
+import { Effect } from "effect";
+import { planOf, type StagePlan } from "./plan.ts";
+import type { Setting } from "./setting.ts";
+
+/** What Node's own heap grows by while a run goes on. */
+const heap = 60e6;
+/** Rows of text that tell how fast a machine is. */
+const measuredRows = 16;
+
+/** Bytes that the machine, or the container around the process, has. */
+const available = () => Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
+
+/** What the process takes now, and will of its own. */
+const processMemory = () => process.memoryUsage.rss() + heap;
+
+/** Refuses, all at once, stages that need more memory than there is, each with the setting to change. */
+export const refuseWhatDoesNotFit = (
+  plans: ReadonlyArray<StagePlan>,
+  limit = available(),
+): Effect.Effect<void, InvalidInput> => {
+  const own = processMemory();
+  const problems = plans.flatMap(({ stage, setting, memory }) => {
+    const needed = own + memory.total;
+    if (needed <= limit) return [];
+    const problem = `${stage} would take ${megabytes(needed)} MB, there are ${megabytes(limit)} MB`;
+    return memory.total - memory.activations > limit / 2
+      ? [
+          {
+            where: "--model.width",
+            problem,
+            remedy: "most of it are weights, gradients and moments: make the model smaller",
+          },
+        ]
+      : [
+          {
+            where: `--${setting}`,
+            problem,
+            remedy: "make it smaller: the results stay the same but for rounding",
+          },
+        ];
+  });
+  return problems.length === 0 ? Effect.void : Effect.fail(new InvalidInput({ problems }));
+};
+
+/** Tells whoever watches what the run is going to do, with times from a short measurement of this model on this machine. */
+export const showPlan = Effect.fn("showPlan")(function* ({
+  config,
+  data,
+  encoded,
+  tokenizer,
+  base,
+}: Setting) {
+  const { publish } = yield* Progress;
+  const { eos, pad } = tokenizer.specials;
+  const rows = chunkStream(encoded.corpus.train, { length: base.config.contextLength }).slice(
+    0,
+    measuredRows,
+  );
+  const speed = yield* Effect.promise(() =>
+    speeds(base, rows, { eos, pad, key: fold(key(config.seed), "speed") }),
+  );
+  const seconds = ({ trained, scored, sampled }: StagePlan) =>
+    trained / speed.training + scored / speed.scoring + sampled / speed.sampling;
+  const plans = planOf(config, { model: base.config, encoded, ownComparisons: data.own.comparisons });
+  const own = processMemory();
+  const peak = own + Math.max(...plans.map(({ memory }) => memory.total));
+  const total = plans.reduce((sum, plan) => sum + seconds(plan), 0);
+  yield* publish({
+    _tag: "Table",
+    stage: "plan",
+    title:
+      `Plan: ${parameterCount(base.config).toLocaleString("en")} parameters, about ${Math.max(1, Math.round(total / 60))} min of training, ` +
+      `at most ${megabytes(peak)} of ${megabytes(available())} MB`,
+    rows: plans.map((plan) => ({
+      stage: plan.stage,
+      steps: plan.steps,
+      "k tokens": Math.round((plan.trained + plan.scored + plan.sampled) / 1000),
+      seconds: Math.round(seconds(plan)),
+      "MB: weights": megabytes(plan.memory.weights),
+      gradients: megabytes(plan.memory.gradients),
+      optimizer: megabytes(plan.memory.optimizer),
+      activations: megabytes(plan.memory.activations),
+      cache: megabytes(plan.memory.cache),
+      process: megabytes(own + plan.memory.total),
+    })),
+  });
+});
+
+function megabytes(bytes: number): number {
+  return Math.round(bytes / 1e6);
+}

@@ -1,0 +1,110 @@
+import type { TransformerConfig } from "./config.ts";
+import { parameterCount } from "./parameters.ts";
+
+/** A forward pass. */
+export interface Pass {
+  /** Tokens in it, padding included. */
+  readonly tokens: number;
+  /** How many of them are predicted; 0 for a network that gives one number. */
+  readonly predictions: number;
+  /** Whether dropout is on. */
+  readonly dropout?: boolean;
+  /** Whether no gradients are taken of it. */
+  readonly forwardOnly?: boolean;
+}
+
+/** What a stage of training holds at its peak. All networks have one shape. */
+export interface StageShape {
+  readonly config: TransformerConfig;
+  /** Networks that are trained, one after the other. */
+  readonly trained: number;
+  /** Networks besides: references, reward models, averages. */
+  readonly held: number;
+  /** The forward passes of the stage, or the largest of them. */
+  readonly passes: ReadonlyArray<Pass>;
+  /** Whether gradients of several passes are added up before a step. */
+  readonly accumulates: boolean;
+  /** Sequences that are sampled at once, and their longest length. */
+  readonly sampling?: { readonly slots: number; readonly length: number };
+}
+
+/** Bytes. */
+export interface StageMemory {
+  readonly weights: number;
+  readonly gradients: number;
+  /** Both moments of AdamW. */
+  readonly optimizer: number;
+  readonly activations: number;
+  readonly cache: number;
+  /** At the peak: training and sampling take turns in the same memory. */
+  readonly total: number;
+}
+
+const floatBytes = 4;
+/** The native backend keeps logits up to this many for the gradient. */
+const keptLogits = 2 ** 24;
+
+/**
+ * The memory that a stage of training takes, in float32 with the native backend. Without its fused kernels a backend keeps
+ * more of a forward pass, attention scores above all: then it is a lower bound.
+ *
+ *     weights = 4 · P · networks      optimizer = 8 · P · trained networks      gradients = 4 · P, twice where passes are added up
+ *     total = weights + optimizer + max(gradients + activations, cache)
+ */
+export function stageMemory(stage: StageShape): StageMemory {
+  const { config, trained, held, passes, accumulates, sampling } = stage;
+  const size = floatBytes * parameterCount(config);
+  const weights = (trained + held) * size;
+  const optimizer = 2 * trained * size;
+  // The gradient of the embedding comes from both ends of the network, and the two are added.
+  const gradients = (accumulates ? 2 : 1) * size + floatBytes * config.vocabSize * config.width;
+  // On the way back: gradients at the widest map, before and behind its activation, and of the residual stream.
+  const wayBack = mapWidths(config).inner + 2 * config.width;
+  const activations = Math.max(
+    ...passes.map(
+      (pass) => passBytes(config, pass) + (pass.forwardOnly ? 0 : floatBytes * pass.tokens * wayBack),
+    ),
+  );
+  const cache = sampling === undefined ? 0 : cacheBytes(config, sampling);
+  const total = weights + optimizer + Math.max(gradients + activations, cache);
+  return { weights, gradients, optimizer, activations, cache, total };
+}
+
+/** What a forward pass keeps for the way back: inputs of every map, pre-activations, logits. */
+export function passBytes(config: TransformerConfig, { tokens, predictions, dropout = false }: Pass): number {
+  const { layers, width, vocabSize } = config;
+  const { qkv, mixed, inner } = mapWidths(config);
+  // Two norms and two residual sums; dropout keeps what it is applied to, its mask and the product.
+  const block = (dropout ? 10 : 4) * width + qkv + mixed + inner;
+  const embedded = (dropout ? 6 : 4) * width;
+  const logits = predictions * vocabSize;
+  const perToken = layers * block + embedded;
+  return floatBytes * (tokens * perToken + predictions * width + (logits <= keptLogits ? logits : 0));
+}
+
+/** Numbers per token that a block's maps give. */
+function mapWidths(config: TransformerConfig): {
+  readonly qkv: number;
+  readonly mixed: number;
+  readonly inner: number;
+} {
+  const { heads, width } = config;
+  if ("kvHeads" in config) {
+    const { kvHeads, headDim, innerWidth } = config;
+    // Queries, keys and values as they were and rotated; both sides of the gate, and their product.
+    return { qkv: 2 * (heads + 2 * kvHeads) * headDim, mixed: heads * headDim, inner: 3 * innerWidth };
+  }
+  // Behind the activation and before it.
+  return {
+    qkv: 3 * width,
+    mixed: width,
+    inner: 2 * ("innerWidth" in config ? config.innerWidth : 4 * width),
+  };
+}
+
+/** Keys and values, and the logits of a step. */
+function cacheBytes(config: TransformerConfig, { slots, length }: Required<StageShape>["sampling"]): number {
+  const { layers, width, vocabSize } = config;
+  const keys = "kvHeads" in config ? config.kvHeads * config.headDim : width;
+  return floatBytes * slots * (2 * layers * length * keys + vocabSize);
+}
