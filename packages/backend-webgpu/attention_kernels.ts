@@ -33,9 +33,16 @@ const paddedDim = (headDim: number) => 8 * Math.ceil(headDim / 8);
 const sharedNumbers = (tiles: number, block: number, headDim: number) =>
   tiles * block * (paddedDim(headDim) + 1) + block * (block + 1) + 8 * block;
 
-const blockFor = (op: string, backend: WebGpuBackend, tiles: number, headDim: number): number => {
+/** The largest block that fits into shared memory, but none longer than the sequences. */
+const blockFor = (
+  op: string,
+  backend: WebGpuBackend,
+  tiles: number,
+  { headDim, time }: { readonly headDim: number; readonly time: number },
+): number => {
   const limit = backend.device.limits.maxComputeWorkgroupStorageSize / 4;
-  const block = [32, 16, 8].find((size) => sharedNumbers(tiles, size, headDim) <= limit);
+  const sizes = [32, 16, 8].filter((size) => size === 8 || size <= time);
+  const block = sizes.find((size) => sharedNumbers(tiles, size, headDim) <= limit);
   if (block) return block;
   throw new RangeError(
     `Cannot run ${op}: heads of ${headDim} are too wide for the shared memory of this GPU`,
@@ -43,7 +50,7 @@ const blockFor = (op: string, backend: WebGpuBackend, tiles: number, headDim: nu
 };
 
 /** What the programs share: constants, tiles by name, and for each row or key of a block what masks it. */
-const declarations = ({ headDim, block }: Shape, tiles: ReadonlyArray<string>) => `
+const declarations = ({ headDim, block, causal }: Shape, tiles: ReadonlyArray<string>) => `
 const block = ${block}u;
 const dim = ${headDim}u;
 const padded = ${paddedDim(headDim)}u;
@@ -62,7 +69,7 @@ var<workgroup> sums: array<f32, ${block}>;
 var<workgroup> shrink: array<f32, ${block}>;
 fn isVisible(row: u32, key: u32, firstRow: u32, firstKey: u32) -> bool {
   let together = rowSegments[row] == keySegments[key] && keySegments[key] > 0;
-  return together && !(CAUSAL && firstKey + key > firstRow + row);
+  return together${causal ? " && firstKey + key <= firstRow + row" : ""};
 }`;
 
 /** Where this workgroup works; `of` is the kind of head that it takes. */
@@ -153,7 +160,7 @@ const build = <const B extends Parameters<typeof program>[0]["buffers"]>(
     buffers: segmented ? { ...buffers, segments: "in i32" } : buffers,
     ints: uniforms,
     threads,
-    declarations: declarations(shape, tiles).replace("CAUSAL", String(causal)),
+    declarations: declarations(shape, tiles),
     main,
   });
 };
@@ -346,7 +353,7 @@ const attention = kernel<"qkv" | "segments", Attributes>(({ op, inputs, attrs, b
     backend.output([batch, time, heads * headDim]),
     backend.output([batch, heads, time]),
   ];
-  const block = blockFor(op, backend, 2, headDim);
+  const block = blockFor(op, backend, 2, { headDim, time });
   const shape = { headDim, block, causal: attrs.causal, segmented: inputs.segments !== undefined };
   backend.run(forward(shape), {
     tensors: { ...inputs, y, normalizer },
@@ -370,7 +377,7 @@ const attentionGrad = kernel<"dy" | "qkv" | "y" | "segments", Attributes>(
       uniforms: { size, time, heads, dim: headDim },
       groups: Math.ceil(size / threads),
     });
-    const block = blockFor(op, backend, 3, headDim);
+    const block = blockFor(op, backend, 3, { headDim, time });
     const shape = { headDim, block, causal: attrs.causal, segmented: inputs.segments !== undefined };
     const tensors = { ...given, normalizer, delta, dqkv };
     const blocks = batch * Math.ceil(time / block);

@@ -7,14 +7,14 @@ const chromium = "/usr/lib/chromium";
 /** dlopen's RTLD_NODELETE: the library stays although it is no Node addon. */
 const stay = 0x1000;
 
-/** Whether tests find an adapter; says on the console why they are skipped where they do not. */
+/** Whether tests find an adapter; says why they are skipped where they do not. */
 export const hasAdapter = async (): Promise<boolean> => {
   useChromiumsVulkan();
   try {
     await findAdapter();
     return true;
   } catch (error) {
-    console.log(`Skipped, no WebGPU adapter: ${error}`);
+    console.warn(`Skipped, no WebGPU adapter: ${error}`);
     return false;
   }
 };
