@@ -33,7 +33,8 @@ function nameParameters({ project }) {
 /** The members of a rest tuple as parameters; the first takes the place of the tuple. */
 function spread(parameter, signature) {
   if (parameter.type?.type !== "tuple") return [parameter];
-  return parameter.type.elements.map(({ name, element, isOptional }, index) => {
+  return parameter.type.elements.map((each, index) => {
+    const { name = parameter.name, element = each, isOptional = false } = each;
     const member =
       index === 0 ? parameter : new ParameterReflection(name, ReflectionKind.Parameter, signature);
     if (index > 0) signature.project.registerReflection(member, undefined, undefined);

@@ -67,7 +67,7 @@ export const brings: Readonly<Record<string, ReadonlyArray<string>>> = {
   "@observablehq/plot": ["d3", "interval-tree-1d", "isoformat"],
   "@tensorflow/tfjs-backend-cpu": tfjs,
   "@tensorflow/tfjs-backend-wasm": [...tfjs, "@types/emscripten"],
-  "@tensorflow/tfjs-backend-webgpu": tfjs,
+  "@tensorflow/tfjs-backend-webgpu": [...tfjs, "@tensorflow/tfjs-backend-cpu"],
   "@tensorflow/tfjs-core": tfjs,
   "@types/ws": ["@types/node", "undici-types"],
   "cli-progress": ["ansi-regex", "emoji-regex", "is-fullwidth-code-point", "string-width", "strip-ansi"],
