@@ -226,5 +226,7 @@ export const loadAddon = (): LoadedAddon => {
   }
   const failure = join(folder, "build", "failure.log");
   if (existsSync(failure)) problems.push(`  The build failed: ${failure}`);
-  throw new Error(`The native addon is not built. Tried:\n${problems.join("\n")}`);
+  throw new Error(
+    `The native addon is not built; build it: npx rlhf-backend-native. Tried:\n${problems.join("\n")}`,
+  );
 };

@@ -1,6 +1,8 @@
-// Builds the addon at install. Does nothing when a prebuilt one loads or when the last build had the same sources;
-// a failing build is a warning, because other tensor backends work without it. Its output stays in build/failure.log,
-// which the loader names when somebody asks for the backend.
+#!/usr/bin/env node
+// Builds the addon, as the command `rlhf-backend-native` and, with --optional, when the workspace is installed: there a
+// failing build is a warning, because other tensor backends work without it. Does nothing when a prebuilt addon loads or
+// when the last build had the same sources. What a failed build printed stays in build/failure.log, which the loader
+// names when somebody asks for the backend.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -29,13 +31,22 @@ const loads = (path) => {
 };
 const upToDate = () => existsSync(built) && existsSync(stamp) && readFileSync(stamp, "utf8") === digest;
 
+/** node-gyp of the workspace; people who build the published package fetch it for the occasion. */
+const nodeGyp = () => {
+  try {
+    return [process.execPath, require.resolve("node-gyp/bin/node-gyp.js")];
+  } catch {
+    return ["npx", "--yes", "node-gyp@12.4.0"];
+  }
+};
+
 /** Returns whether the addon was built. */
 const build = () => {
-  const nodeGyp = require.resolve("node-gyp/bin/node-gyp.js");
+  const [program, ...first] = nodeGyp();
   // Headers that came with this Node spare a download.
   const prefix = dirname(dirname(process.execPath));
   const headers = existsSync(join(prefix, "include", "node", "node_api.h")) ? [`--nodedir=${prefix}`] : [];
-  const result = spawnSync(process.execPath, [nodeGyp, "rebuild", "-j", "max", ...headers], {
+  const result = spawnSync(program, [...first, "rebuild", "-j", "max", ...headers], {
     cwd: folder,
     encoding: "utf8",
   });
@@ -44,21 +55,17 @@ const build = () => {
     return true;
   }
   mkdirSync(dirname(failure), { recursive: true });
-  writeFileSync(failure, `${result.stdout}${result.stderr}`);
+  writeFileSync(failure, `${result.stdout}${result.stderr}${result.error ?? ""}`);
   console.warn(
     `@rlhf/backend-native: the addon could not be built, see ${failure}; without it, wasm is used.`,
   );
   return false;
 };
 
-if (process.argv.includes("--prebuild")) {
-  if (!upToDate() && !build()) process.exit(1);
+const prebuild = process.argv.includes("--prebuild");
+const done = (!prebuild && loads(prebuilt)) || upToDate() || build();
+if (!done && !process.argv.includes("--optional")) process.exit(1);
+if (prebuild) {
   mkdirSync(dirname(prebuilt), { recursive: true });
   copyFileSync(built, prebuilt);
-} else if (!loads(prebuilt) && !upToDate()) {
-  try {
-    build();
-  } catch (error) {
-    console.warn("@rlhf/backend-native: the addon could not be built.", error);
-  }
 }

@@ -83,7 +83,8 @@ it("builds nothing when the prebuilt addon loads", () => {
 });
 
 it("a build that fails does not fail the install, and the loader says where its output is", () => {
-  const { status, stderr } = node([join(copy, "build.mjs")], { CC: "false", CXX: "false" });
+  const noCompiler = { CC: "false", CXX: "false" };
+  const { status, stderr } = node([join(copy, "build.mjs"), "--optional"], noCompiler);
   expect(status).toBe(0);
   expect(stderr).toContain("could not be built");
   const { error } = load(copy);
@@ -92,6 +93,7 @@ it("a build that fails does not fail the install, and the loader says where its 
   const log = join(copy, "build", "failure.log");
   expect(error).toContain(log);
   expect(readFileSync(log, "utf8")).toContain("gyp ERR!");
+  expect(node([join(copy, "build.mjs")], noCompiler).status).toBe(1); // the command that people run
 });
 
 it("obeys the environment, and refuses what does not exist", () => {
@@ -117,7 +119,7 @@ it("the choice of a backend passes over a missing addon and says why", () => {
   const { name, reason } = JSON.parse(stdout);
   expect(name).toBe("wasm");
   expect(reason).toMatch(
-    /not native: The native addon is not built.*such\.node: does not exist.*npm rebuild/s,
+    /not native: The native addon is not built.*such\.node: does not exist.*npx rlhf-backend-native/s,
   );
 });
 

@@ -1,5 +1,5 @@
 import { k3 } from "@rlhf/kl";
-import { maskedMean } from "@rlhf/tensor";
+import { maskedMean } from "@rlhf/tensor/masked_statistics";
 import * as tf from "@tensorflow/tfjs-core";
 import { assertResponses } from "./_shapes.ts";
 import { type ClippedSurrogate, clippedSurrogate } from "./clipped_surrogate.ts";

@@ -1,4 +1,4 @@
-import { maskedVariance } from "@rlhf/tensor";
+import { maskedVariance } from "@rlhf/tensor/masked_statistics";
 import * as tf from "@tensorflow/tfjs-core";
 
 /**

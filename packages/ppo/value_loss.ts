@@ -1,4 +1,4 @@
-import { maskedMean } from "@rlhf/tensor";
+import { maskedMean } from "@rlhf/tensor/masked_statistics";
 import * as tf from "@tensorflow/tfjs-core";
 
 /**

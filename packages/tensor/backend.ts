@@ -76,7 +76,7 @@ const start: Readonly<Record<BackendName, (asked: boolean) => Promise<string>>> 
     if (!runsInNode) throw needsNode;
     const found = findPackage(name);
     if (!found) throw new Obstacle(`${name} is not installed.`, `Install it: npm i ${name}`);
-    const remedy = `Build it again with a C++17 compiler at hand: npm rebuild ${name}`;
+    const remedy = "Build it with a C++17 compiler, make and Python at hand: npx rlhf-backend-native";
     const { threads, isa } = await attempt(remedy, async () => {
       const addon = (await importPackage(found)) as {
         default: { register(): { threads: number; isa: string } };
@@ -90,7 +90,10 @@ const start: Readonly<Record<BackendName, (asked: boolean) => Promise<string>>> 
     const remedy = runsInNode
       ? "Use a Node version with WebAssembly SIMD (16 or later)."
       : "Say where the .wasm files are: setWasmPaths of @tensorflow/tfjs-backend-wasm, before the backend is chosen.";
-    const { getThreadsCount } = await attempt(remedy, () => import("@tensorflow/tfjs-backend-wasm"));
+    const { getThreadsCount } = await attempt(
+      "Install it: npm i @tensorflow/tfjs-backend-wasm",
+      () => import("@tensorflow/tfjs-backend-wasm"),
+    );
     patchWasmMatMul();
     await activate("wasm", remedy);
     return `WebAssembly kernels, ${threadsInWords(Math.max(1, getThreadsCount()))}`; // −1 where it cannot have several

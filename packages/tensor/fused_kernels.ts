@@ -11,12 +11,12 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { Activation, DecoderSpec, DecoderWeights, KvCache } from "./decoder.ts";
 
-interface LinearAttributes {
+export interface LinearAttributes {
   readonly activation: Activation | null;
   /** true: the weight is `[out, in]`; false: `[in, out]`. */
   readonly transposeWeight: boolean;
 }
-interface AttentionAttributes {
+export interface AttentionAttributes {
   readonly heads: number;
   readonly kvHeads: number;
   readonly causal: boolean;

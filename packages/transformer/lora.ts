@@ -23,7 +23,7 @@ export const LoraConfig = Schema.Struct({
 export type LoraConfig = typeof LoraConfig.Type;
 
 /** One adapted map: y += alpha/rank · B A x for the outputs from `start` on. */
-interface LoraPart {
+export interface LoraPart {
   /** A `[rank, in]`. */
   readonly down: tf.Tensor;
   /** B `[out, rank]`. */

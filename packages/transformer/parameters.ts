@@ -55,7 +55,7 @@ export function decoderSpec(config: TransformerConfig): DecoderSpec {
 }
 
 /** A block whose maps may carry an adapter, which `decodeStep` does not know about. */
-type AdaptedBlock = Omit<DecoderBlockWeights, "qkv" | "attentionOut" | "up" | "down"> & {
+export type AdaptedBlock = Omit<DecoderBlockWeights, "qkv" | "attentionOut" | "up" | "down"> & {
   readonly [Map in "qkv" | "attentionOut" | "up" | "down"]: AdaptedLinear;
 };
 export interface AdaptedDecoderWeights extends DecoderWeights {
