@@ -12,6 +12,8 @@ export interface StagePlan {
   readonly steps: number;
   /** Tokens of all passes. */
   readonly trained: number;
+  /** How many of the trained are a scalar model's, which spares the work of the vocabulary. */
+  readonly valued: number;
   readonly scored: number;
   readonly sampled: number;
   readonly memory: StageMemory;
@@ -56,7 +58,7 @@ export function planOf(
     needs: Partial<Parameters<typeof stageMemory>[0]> & Pick<Parameters<typeof stageMemory>[0], "passes">,
   ) => {
     const memory = stageMemory({ config: model, trained: 1, held, accumulates: false, ...needs });
-    plans.push({ stage, trained: 0, scored: 0, sampled: 0, ...work, memory });
+    plans.push({ stage, trained: 0, valued: 0, scored: 0, sampled: 0, ...work, memory });
   };
 
   if (config.base === null) {
@@ -115,6 +117,7 @@ export function planOf(
         steps: Math.ceil(updates / ppo.minibatchSize),
         // Policy and value network, and the pretraining text.
         trained: updates * (2 * whole + (isMixed ? ppo.ptxExamplesPerEpisode * context : 0)),
+        valued: updates * whole,
         // By the policy, the reference, the reward model and the value network.
         scored: 4 * episodes * whole,
         sampled: episodes * answer,
@@ -145,6 +148,7 @@ export function planOf(
         setting: "reward.microBatchSize",
         steps: reward.epochs * Math.ceil(training / reward.batchSize),
         trained: reward.epochs * training * answers * whole,
+        valued: reward.epochs * training * answers * whole,
         scored: comparing.validationShare * rankings * answers * whole,
         sampled: ownComparisons ? 0 : rankings * answers * answer,
       },

@@ -33,7 +33,13 @@ it("plans every stage of every round, with steps and tokens", async () => {
   ];
   expect(pretrain).toMatchObject({ steps: 20, trained: 20 * 16 * 64 });
   expect(sft).toMatchObject({ steps: 2 * 7, trained: 2 * 100 * 18 });
-  expect(ppo).toMatchObject({ steps: 4, trained: 32 * 2 * 18, scored: 4 * 32 * 18, sampled: 32 * 8 });
+  expect(ppo).toMatchObject({
+    steps: 4,
+    trained: 32 * 2 * 18,
+    valued: 32 * 18,
+    scored: 4 * 32 * 18,
+    sampled: 32 * 8,
+  });
   expect(mixed.trained).toBe(ppo.trained + 32 * 64);
   expect(ppo.memory.weights).toBeGreaterThan(mixed.memory.weights); // the results of the runs before
 });

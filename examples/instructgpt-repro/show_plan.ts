@@ -1,6 +1,5 @@
 import { totalmem } from "node:os";
 import { fold, InvalidInput, key, Progress } from "@rlhf/core";
-import { chunkStream } from "@rlhf/data";
 import { speeds } from "@rlhf/doctor";
 import { parameterCount } from "@rlhf/transformer";
 import { Effect } from "effect";
@@ -9,8 +8,8 @@ import type { Setting } from "./setting.ts";
 
 /** What Node's own heap grows by while a run goes on. */
 const heap = 60e6;
-/** Rows of text that tell how fast a machine is. */
-const measuredRows = 16;
+/** Demonstrations that tell how fast a machine is. */
+const measured = 64;
 
 /** Bytes that the machine, or the container around the process, has. */
 const available = () => Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
@@ -57,15 +56,16 @@ export const showPlan = Effect.fn("showPlan")(function* ({
 }: Setting) {
   const { publish } = yield* Progress;
   const { eos, pad } = tokenizer.specials;
-  const rows = chunkStream(encoded.corpus.train, { length: base.config.contextLength }).slice(
-    0,
-    measuredRows,
-  );
+  const rows = encoded.demonstrations
+    .slice(0, measured)
+    .map(({ prompt, response }) => [...prompt, ...response]);
   const speed = yield* Effect.promise(() =>
     speeds(base, rows, { eos, pad, key: fold(key(config.seed), "speed") }),
   );
-  const seconds = ({ trained, scored, sampled }: StagePlan) =>
-    trained / speed.training + scored / speed.scoring + sampled / speed.sampling;
+  const { vocabSize, width } = base.config;
+  const vocabularyShare = (vocabSize * width) / parameterCount(base.config);
+  const seconds = ({ trained, valued, scored, sampled }: StagePlan) =>
+    (trained - valued * vocabularyShare) / speed.training + scored / speed.scoring + sampled / speed.sampling;
   const plans = planOf(config, { model: base.config, encoded, ownComparisons: data.own.comparisons });
   const own = processMemory();
   const peak = own + Math.max(...plans.map(({ memory }) => memory.total));
