@@ -42,7 +42,7 @@ export function preferenceObjective(
   },
 ): LossWithMetrics {
   const { mask, refLogProbs: ref } = batch;
-  const { winners, losers, weights } = rankedPairs(batch.ranks);
+  const { winners, losers, weights } = rankedPairs(batch.ranks.map((ranks) => [ranks]));
   const sums = tf.sum(responseLogProbs(policy, batch, options).logProbs, 1) as tf.Tensor1D;
   const lengths = tf.sum(mask, 1);
   const pick = (from: tf.Tensor, members: Int32Array) =>

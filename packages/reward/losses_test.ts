@@ -71,7 +71,7 @@ describe("rankingLoss", () => {
   it.each(golden.ranking)(
     "gives PyTorch's value and gradient, case %#",
     async ({ prompts, loss, gradient }) => {
-      const pairs = rankedPairs(prompts.map((prompt) => prompt.ranks));
+      const pairs = rankedPairs(prompts.map((prompt) => [prompt.ranks]));
       const actual = await differentiate(
         (scores) => rankingLoss({ scores, pairs }),
         prompts.flatMap((prompt) => prompt.scores),
@@ -87,10 +87,7 @@ describe("rankingLoss", () => {
       (scores) =>
         rankingLoss({
           scores,
-          pairs: rankedPairs([
-            [1, 2],
-            [2, 1],
-          ]),
+          pairs: rankedPairs([[[1, 2]], [[2, 1]]]),
         }),
       scores,
     );
@@ -103,20 +100,30 @@ describe("rankingLoss", () => {
   });
 
   it("does not change when a constant is added to the scores of a prompt", async () => {
-    const pairs = rankedPairs([
-      [1, 2, 3],
-      [2, 1],
-    ]);
+    const pairs = rankedPairs([[[1, 2, 3]], [[2, 1]]]);
     const loss = (scores: tf.Tensor1D) => rankingLoss({ scores, pairs });
     const { loss: plain } = await differentiate(loss, [1, 2, 3, 4, 5]);
     const { loss: shifted } = await differentiate(loss, [11, 12, 13, 4, 5]);
     expectClose([shifted], [plain]);
   });
 
+  it("counts the pairs of everybody who ranked a prompt, so that a prompt counts the same however many did", () => {
+    const { winners, losers, weights } = rankedPairs([
+      [
+        [1, 2, 2],
+        [2, 1, 1],
+      ],
+      [[1, 2]],
+    ]);
+    expect([...winners]).toEqual([0, 0, 1, 2, 3]);
+    expect([...losers]).toEqual([1, 2, 0, 0, 4]);
+    expectClose([...weights], [1 / 8, 1 / 8, 1 / 8, 1 / 8, 1 / 2]);
+  });
+
   it("refuses a batch without a decided pair, and pairs without scores", () => {
     const scores = tf.tensor1d([1, 2]);
-    expect(() => rankingLoss({ scores, pairs: rankedPairs([[1, 1]]) })).toThrow("got none");
-    expect(() => rankingLoss({ scores, pairs: rankedPairs([[1, 2, 3]]) })).toThrow(
+    expect(() => rankingLoss({ scores, pairs: rankedPairs([[[1, 1]]]) })).toThrow("got none");
+    expect(() => rankingLoss({ scores, pairs: rankedPairs([[[1, 2, 3]]]) })).toThrow(
       "at least 3 entries, got [2]",
     );
   });

@@ -6,6 +6,7 @@ export * from "./decided_pairs.ts";
 export * from "./leads.ts";
 export * from "./normalize.ts";
 export * from "./overfit_check.ts";
+export * from "./ranked_answers.ts";
 export * from "./ranking_loss.ts";
 export * from "./score.ts";
 export * from "./train.ts";

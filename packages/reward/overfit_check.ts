@@ -4,6 +4,7 @@ import { disposeAdamw, initAdamw, trainStep } from "@rlhf/optim";
 import { cloneModel, disposeScalarModel, initScalarModel, type Model } from "@rlhf/transformer";
 import * as Effect from "effect/Effect";
 import { decidedPairs } from "./decided_pairs.ts";
+import type { RankedAnswers } from "./ranked_answers.ts";
 import { rankingObjective } from "./train.ts";
 
 export interface OverfitCheck {
@@ -70,12 +71,12 @@ export const overfitCheck = Effect.fn("reward.overfitCheck")(
 );
 
 /** The first pair of a ranking that is not a tie, as a ranking of two. */
-function firstPair({ prompt, responses, ranks }: EncodedRanking): ReadonlyArray<EncodedRanking> {
+function firstPair({ prompt, responses, ranks }: EncodedRanking): ReadonlyArray<RankedAnswers> {
   return decidedPairs(ranks)
     .slice(0, 1)
     .map(([winner, loser]) => ({
       prompt,
       responses: [responses[winner]!, responses[loser]!],
-      ranks: [1, 2],
+      rankings: [[1, 2]],
     }));
 }

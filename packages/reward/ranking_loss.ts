@@ -10,12 +10,13 @@ export interface RankedPairs {
 }
 
 /**
- * The decided pairs of a batch of rankings. Ties are dropped, and a prompt whose responses all tie counts for nothing.
+ * The decided pairs of a batch of prompts. Ties are dropped, and a prompt whose responses all tie counts for nothing. Where
+ * several people ranked the responses of a prompt, it has the pairs of all of them: people who disagree pull both ways.
  *
- * @param ranks for each prompt one rank per response: 1 is best, equal ranks are a tie
+ * @param rankings for each prompt its rankings, each of one rank per response: 1 is best, equal ranks are a tie
  */
-export function rankedPairs(ranks: ReadonlyArray<ReadonlyArray<number>>): RankedPairs {
-  const pairsOfPrompt = ranks.map(decidedPairs);
+export function rankedPairs(rankings: ReadonlyArray<ReadonlyArray<ReadonlyArray<number>>>): RankedPairs {
+  const pairsOfPrompt = rankings.map((ofPrompt) => ofPrompt.flatMap(decidedPairs));
   const prompts = pairsOfPrompt.filter((pairs) => pairs.length > 0).length;
   const winners: Array<number> = [];
   const losers: Array<number> = [];
@@ -27,7 +28,7 @@ export function rankedPairs(ranks: ReadonlyArray<ReadonlyArray<number>>): Ranked
       losers.push(first + loser);
       weights.push(1 / (pairs.length * prompts));
     }
-    first += ranks[prompt]!.length;
+    first += rankings[prompt]![0]!.length;
   });
   return {
     winners: Int32Array.from(winners),

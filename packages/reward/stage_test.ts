@@ -40,7 +40,7 @@ const rankings: ReadonlyArray<EncodedRanking & { labeler: string }> = Array.from
     [good, 5, good, eos],
     [7, bad, eos],
     [bad, 4, bad, bad, eos],
-    [6 + (i % 3), good, eos],
+    [6 + (i % 5), good, eos],
   ],
   ranks: [1, 3, 4, 2],
   labeler: i % 2 === 0 ? "Ada" : "Bo",

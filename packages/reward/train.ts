@@ -19,6 +19,7 @@ import { calibration } from "./calibration.ts";
 import type { RewardConfig } from "./config.ts";
 import { decidedPairs } from "./decided_pairs.ts";
 import { normalizeScores } from "./normalize.ts";
+import { byAnswers, type RankedAnswers } from "./ranked_answers.ts";
 import { rankedPairs, rankingAccuracy, rankingLoss } from "./ranking_loss.ts";
 import { forwardScores, type RewardModel, score } from "./score.ts";
 
@@ -30,6 +31,7 @@ export interface LabeledRanking extends EncodedRanking {
 export interface TrainRewardInput {
   /** The supervised model that the reward model starts from. It is copied, not changed. */
   readonly policy: Model;
+  /** Several of the same answers, by different people, are one element of a batch. */
   readonly rankings: ReadonlyArray<EncodedRanking>;
   /** Rankings of other prompts: they measure, and teach nothing. */
   readonly validation: ReadonlyArray<LabeledRanking>;
@@ -78,13 +80,13 @@ export const scoreRankings = Effect.fn("reward.scoreRankings")(function* (
 /** What one micro-batch of prompts adds to the objective of a batch of `prompts` prompts. */
 export function rankingObjective(
   model: RewardModel,
-  rankings: ReadonlyArray<EncodedRanking>,
+  answers: ReadonlyArray<RankedAnswers>,
   prompts: number,
 ): Loss {
-  const pairs = rankedPairs(rankings.map(({ ranks }) => ranks));
-  const share = rankings.length / prompts;
+  const pairs = rankedPairs(answers.map(({ rankings }) => rankings));
+  const share = answers.length / prompts;
   return () => {
-    const scores = forwardScores(model, rankings.flatMap(sequencesOf));
+    const scores = forwardScores(model, answers.flatMap(sequencesOf));
     return {
       loss: tf.mul(rankingLoss({ scores, pairs }), share),
       metrics: { accuracy: tf.mul(rankingAccuracy({ scores, pairs }), share) },
@@ -101,8 +103,8 @@ const fit = (model: RewardModel, input: TrainRewardInput) =>
 
 const fitWith = (state: AdamwState, model: RewardModel, { config, key, ...input }: TrainRewardInput) => {
   const { batchSize, microBatchSize, learningRate: peak, floorShare, maxGradNorm } = config;
-  const rankings = input.rankings.filter(isDecided);
-  const stepsPerEpoch = Math.ceil(rankings.length / batchSize);
+  const prompts = byAnswers(input.rankings.filter(isDecided));
+  const stepsPerEpoch = Math.ceil(prompts.length / batchSize);
   const steps = config.epochs * stepsPerEpoch;
   const schedule = cosine({ peak, floorShare, total: steps });
   return trainLoop({
@@ -112,8 +114,8 @@ const fitWith = (state: AdamwState, model: RewardModel, { config, key, ...input 
     step: Effect.fnUntraced(function* (index) {
       const epochKey = fold(fold(key, "epoch"), Math.floor(index / stepsPerEpoch));
       const batch = Array.from(
-        minibatches(epochKey, rankings.length, batchSize)[index % stepsPerEpoch]!,
-        (member) => rankings[member]!,
+        minibatches(epochKey, prompts.length, batchSize)[index % stepsPerEpoch]!,
+        (member) => prompts[member]!,
       );
       const losses = chunks(batch, microBatchSize).map((part) => rankingObjective(model, part, batch.length));
       const learningRate = schedule(index);
@@ -178,7 +180,10 @@ function isDecided({ ranks }: EncodedRanking): boolean {
   return decidedPairs(ranks).length > 0;
 }
 
-function sequencesOf({ prompt, responses }: EncodedRanking): ReadonlyArray<Tokens> {
+function sequencesOf({
+  prompt,
+  responses,
+}: Pick<RankedAnswers, "prompt" | "responses">): ReadonlyArray<Tokens> {
   return responses.map((response) => [...prompt, ...response]);
 }
 
