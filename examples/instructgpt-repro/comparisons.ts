@@ -31,7 +31,8 @@ export interface Answered {
 
 /**
  * The policy writes K answers to every prompt, K drawn from `fewest` to `most` as InstructGPT's 4 to 9, and simulated
- * labellers rank them: one training labeller a prompt, and for the prompts kept for validation every held-out labeller too.
+ * labellers rank them: some of the training labellers each prompt, and for the prompts kept for validation every held-out
+ * labeller too.
  */
 export const collectComparisons = Effect.fn("collectComparisons")(function* (input: {
   readonly policy: Model;
@@ -55,31 +56,33 @@ export const collectComparisons = Effect.fn("collectComparisons")(function* (inp
     samples,
     labelers: labelers.training,
     key: fold(key, "labelers"),
+    perPrompt: config.comparing.labelers,
     overlap,
   });
-  const inTokens = (ranking: Ranking, i: number): LabeledRanking => ({
-    prompt: answered[i]!.asked.tokens,
-    responses: answered[i]!.answers,
-    ranks: ranking.ranks,
-    labeler: ranking.labeler ?? "",
-  });
   const indexOf = new Map(samples.map(({ prompt }, i) => [prompt.text, i]));
+  const inTokens = (ranking: Ranking): LabeledRanking => {
+    const { asked, answers } = answered[indexOf.get(ranking.prompt)!]!;
+    return {
+      prompt: asked.tokens,
+      responses: answers,
+      ranks: ranking.ranks,
+      labeler: ranking.labeler ?? "",
+    };
+  };
   const rankings = collected.rankings.map(inTokens);
-  const validation = Math.ceil(rankings.length * validationShare);
+  const validation = Math.ceil(samples.length * validationShare);
   const heldOut = labelers.heldOut.map((labeler) =>
-    samples.slice(0, validation).map(({ prompt, responses }, i): LabeledRanking => {
+    samples.slice(0, validation).map(({ prompt, responses }) => {
       const ranks = labeler.rank(prompt, responses);
-      return inTokens({ prompt: prompt.text, responses, ranks, labeler: labeler.name }, i);
+      return inTokens({ prompt: prompt.text, responses, ranks, labeler: labeler.name });
     }),
   );
   const comparisons: Comparisons = {
-    training: rankings.slice(validation),
-    validation: rankings.slice(0, validation),
+    training: rankings.slice(validation * config.comparing.labelers),
+    validation: rankings.slice(0, validation * config.comparing.labelers),
     heldOut,
     overlap: labelers.training.map(({ name }) =>
-      collected.overlap
-        .filter(({ labeler }) => labeler === name)
-        .map((ranking) => inTokens(ranking, indexOf.get(ranking.prompt)!)),
+      collected.overlap.filter(({ labeler }) => labeler === name).map(inTokens),
     ),
     texts: collected.rankings,
   };

@@ -64,6 +64,7 @@ export const Config = Schema.Struct({
       9,
       "Answers per prompt, at most. InstructGPT: 9",
     ),
+    labelers: setting(Count, 1, "Labellers who rank the answers to each prompt, of seven. InstructGPT: 1"),
     validationShare: setting(Share, 0.15, "Share of the prompts that only measure the reward model"),
     noise: setting(
       NonNegative,

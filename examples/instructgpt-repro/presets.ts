@@ -38,7 +38,15 @@ const laptop = {
     dropout: 0.1,
     maxGradNorm: 1,
   },
-  comparing: { prompts: 8600, fewest: 4, most: 9, validationShare: 0.04, noise: 0.12, overlap: 0.035 },
+  comparing: {
+    prompts: 8600,
+    fewest: 4,
+    most: 9,
+    labelers: 3,
+    validationShare: 0.04,
+    noise: 0.12,
+    overlap: 0.035,
+  },
   reward: {
     epochs: 2,
     batchSize: 16,

@@ -51,7 +51,7 @@ export function describeLabelers(
   { texts }: Comparisons,
 ): LabelersReport {
   const { training, heldOut } = labelers;
-  const { prompts, responses, pairs, tied } = datasetSize(texts);
+  const { prompts, responses, rankings, pairs, tied } = datasetSize(texts);
   const row = (role: string) => (labeler: (typeof training)[number]) => ({
     labeller: labeler.name,
     role,
@@ -61,7 +61,7 @@ export function describeLabelers(
   return {
     simulated: true,
     description:
-      `${training.length} simulated labellers ranked ${responses} responses to ${prompts} prompts: ${pairs} pairs, ` +
+      `${training.length} simulated labellers ranked ${responses} responses to ${prompts} prompts: ${rankings} rankings, ${pairs} pairs, ` +
       `${tied} of them tied. ${heldOut.length} more are held out and only judge. Each rates words as one of the ten ` +
       "people behind VADER's lexicon did, weighs the criteria in its own way, and slips at random.",
     rows: [...training.map(row("training")), ...heldOut.map(row("held out"))],

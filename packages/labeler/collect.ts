@@ -1,6 +1,6 @@
 import { InvalidInput, type Problem } from "@rlhf/core/errors";
 import { Progress, type TableRow } from "@rlhf/core/progress";
-import { fold, integers, type Key, uniforms } from "@rlhf/core/random";
+import { fold, type Key, shuffled, uniforms } from "@rlhf/core/random";
 import type { Prompt, Ranking } from "@rlhf/core/records";
 import * as Effect from "effect/Effect";
 import { type AgreementMatrix, agreementMatrix } from "./agreement.ts";
@@ -14,7 +14,7 @@ export interface Sampled<P extends Prompt> {
 }
 
 export interface Collection {
-  /** One ranking a prompt: what a reward model learns from. */
+  /** `perPrompt` rankings a prompt, those of a prompt in a row: what a reward model learns from. */
   readonly rankings: ReadonlyArray<Ranking>;
   /** The prompts that all labellers ranked, one ranking a labeller: what agreement is measured on. */
   readonly overlap: ReadonlyArray<Ranking>;
@@ -25,17 +25,19 @@ export interface Collection {
 const stage = "labeler.collect";
 
 /**
- * Has every prompt's responses ranked by one labeller drawn at random, and a share `overlap` of the prompts by
- * all labellers. Fails with `InvalidInput` when there is no labeller or a prompt has fewer than two responses.
+ * Has every prompt's responses ranked by `perPrompt` labellers drawn at random (InstructGPT: one), and a share `overlap` of
+ * the prompts by all labellers. Fails with `InvalidInput` when there are not as many labellers or a prompt has fewer than
+ * two responses.
  */
 export const collectRankings = Effect.fn("labeler.collectRankings")(function* <P extends Prompt>(input: {
   readonly samples: ReadonlyArray<Sampled<P>>;
   readonly labelers: ReadonlyArray<Labeler<P>>;
   readonly key: Key;
+  readonly perPrompt?: number;
   readonly overlap?: number;
 }) {
-  const { samples, labelers, key, overlap: overlapShare = 0.1 } = input;
-  const problems = problemsOf(samples, labelers);
+  const { samples, labelers, key, perPrompt = 1, overlap: overlapShare = 0.1 } = input;
+  const problems = problemsOf(samples, labelers, perPrompt);
   if (problems.length > 0) return yield* new InvalidInput({ problems });
   const progress = yield* Progress;
   const total = samples.length;
@@ -43,13 +45,13 @@ export const collectRankings = Effect.fn("labeler.collectRankings")(function* <P
 
   const rankings: Array<Ranking> = [];
   const overlap: Array<Ranking> = [];
-  const chosen = integers(fold(key, "labeler"), total, labelers.length);
+  const chosen = (i: number) => shuffled(fold(fold(key, "labeler"), i), labelers).slice(0, perPrompt);
   const lots = uniforms(fold(key, "overlap"), total);
   const every = Math.ceil(total / 50);
   yield* Effect.forEach(
     samples,
     Effect.fnUntraced(function* (sample, i) {
-      rankings.push(rankedBy(labelers[chosen[i]!]!, sample));
+      rankings.push(...chosen(i).map((labeler) => rankedBy(labeler, sample)));
       if (lots[i]! < overlapShare) overlap.push(...labelers.map((labeler) => rankedBy(labeler, sample)));
       if ((i + 1) % every !== 0 && i + 1 !== total) return;
       const metrics = { overlap: overlap.length / labelers.length };
@@ -75,11 +77,12 @@ function rankedBy<P extends Prompt>(labeler: Labeler<P>, { prompt, responses }: 
 function problemsOf<P extends Prompt>(
   samples: ReadonlyArray<Sampled<P>>,
   labelers: ReadonlyArray<Labeler<P>>,
+  perPrompt: number,
 ): ReadonlyArray<Problem> {
-  const noLabelers = {
+  const tooFewLabelers = {
     where: "labelers",
-    problem: "nobody is there to rank",
-    remedy: "Give at least one labeller",
+    problem: `${labelers.length} are there to rank, and every prompt is to be ranked by ${perPrompt}`,
+    remedy: "Give more labellers or lower perPrompt",
   };
   const tooFew = samples.flatMap(({ prompt, responses }) =>
     responses.length >= 2
@@ -90,7 +93,7 @@ function problemsOf<P extends Prompt>(
           remedy: "Give two responses or more; InstructGPT ranked 4 to 9",
         },
   );
-  return labelers.length > 0 ? tooFew : [noLabelers, ...tooFew];
+  return labelers.length >= perPrompt ? tooFew : [tooFewLabelers, ...tooFew];
 }
 
 function matrixRows({ labelers, between }: AgreementMatrix): ReadonlyArray<TableRow> {

@@ -37,9 +37,22 @@ describe("collectRankings", () => {
       expect(collected.overlap.length % 2).toBe(0);
       expect(collected.overlap.length / 2).toBeGreaterThan(30);
       expect(collected.agreement.overall.share).toBe(0);
-      expect(collected.size).toEqual({ prompts: 200, responses: 800, pairs: 1200, tied: 200 });
+      expect(collected.size).toEqual({ prompts: 200, responses: 800, rankings: 200, pairs: 1200, tied: 200 });
       const again = yield* collectRankings({ samples, labelers, key: key(1), overlap: 0.25 });
       expect(again).toEqual(collected);
+    }).pipe(Effect.provide(Progress.layerSilent)),
+  );
+
+  it.effect("has each prompt ranked by as many different labellers as asked for", () =>
+    Effect.gen(function* () {
+      const labelers = [byLength, byBrevity, { ...byLength, name: "likes long too" }];
+      const { rankings, size } = yield* collectRankings({ samples, labelers, key: key(1), perPrompt: 2 });
+      expect(size).toMatchObject({ prompts: 200, rankings: 400, pairs: 2400 });
+      for (const [i, { prompt }] of samples.entries()) {
+        const both = rankings.slice(2 * i, 2 * i + 2);
+        expect(both.map((ranking) => ranking.prompt)).toEqual([prompt.text, prompt.text]);
+        expect(new Set(both.map(({ labeler }) => labeler)).size).toBe(2);
+      }
     }).pipe(Effect.provide(Progress.layerSilent)),
   );
 
