@@ -1,4 +1,5 @@
 import { CheckpointNotFound } from "@rlhf/core/errors";
+import { makeFolder } from "@rlhf/core/make_folder";
 import { checkpointFiles } from "@rlhf/hub/checkpoint_files";
 import * as Effect from "effect/Effect";
 import * as FileSystem from "effect/FileSystem";
@@ -59,7 +60,6 @@ export const saveAdapter = Effect.fn("transformer.saveAdapter")(function* (
   model: Model | ScalarModel,
   base: string,
 ) {
-  const files = yield* FileSystem.FileSystem;
   const path = yield* Path.Path;
   const scalar = "head" in model;
   const { config, adapter } = scalar ? model.backbone : model;
@@ -71,7 +71,7 @@ export const saveAdapter = Effect.fn("transformer.saveAdapter")(function* (
     });
   }
   const { rank, alpha, dropout, targetModules } = adapter.lora;
-  yield* files.makeDirectory(folder, { recursive: true });
+  yield* makeFolder(folder);
   const sources = storedParameters(adapterLayouts(scalar ? model.backbone : model, scalar), model.params);
   yield* writeTensors(path.join(folder, weightsName), sources);
   yield* writeJson(path.join(folder, configName), {
