@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { finished } from "node:stream/promises";
 import { parseArgs } from "node:util";
 import { fold, integers, key } from "@rlhf/core";
-import { rebatch, shuffle, streamData } from "@rlhf/data";
+import { rebatch, shuffleData, streamData } from "@rlhf/data";
 import { Effect, Stream } from "effect";
 
 const { values } = parseArgs({ options: { gigabytes: { type: "string", default: "2" } } });
@@ -28,7 +28,7 @@ try {
     `${(bytes / 1e9).toFixed(2)} GB of pairs, ${(process.memoryUsage.rss() / 1e6).toFixed(0)} MB of memory before`,
   );
   await measure("read and validated", bytes, streamData(file, "rankings"));
-  const shuffled = shuffle(streamData(file, "rankings"), { key: key(1), folder });
+  const shuffled = shuffleData(file, "rankings", { key: key(1), folder });
   await measure("read, validated, shuffled, in batches of 64", bytes, rebatch(shuffled, 64));
 } finally {
   clearInterval(watch);

@@ -54,6 +54,40 @@ for name, modules in targets.items():
             for key, value in model.named_parameters() if "lora_" in key
         },
     }
+# A reward model: PEFT trains the classifier beside the adapter, and leaves the pooler as it is.
+torch.manual_seed(seed)
+case = json.loads((golden / "bert_scalar.json").read_text())
+ids, mask, positions = (
+    torch.tensor(case["right"][key]).reshape(case["batch"], case["time"]) for key in ("ids", "segments", "positions")
+)
+classifier = lambda: transformers.AutoModelForSequenceClassification.from_pretrained(  # noqa: E731
+    golden / "bert_scalar", dtype=torch.float64
+)
+config = peft.LoraConfig(
+    r=3, lora_alpha=5, lora_dropout=0.1, target_modules=["query", "value"], task_type="SEQ_CLS", bias="none",
+    base_model_name_or_path="bert_scalar",
+)
+model = peft.get_peft_model(classifier(), config).eval()
+trained = ("lora_", "modules_to_save")
+with torch.no_grad():
+    for key, parameter in model.named_parameters():
+        if any(part in key for part in trained):
+            parameter.copy_((0.2 * torch.randn_like(parameter)).float())
+model.float().save_pretrained(golden / "bert_scalar_lora")
+(golden / "bert_scalar_lora" / "README.md").unlink(missing_ok=True)
+model = peft.PeftModel.from_pretrained(classifier(), golden / "bert_scalar_lora", is_trainable=True).double().eval()
+scores = model(ids, attention_mask=mask, position_ids=positions).logits[:, 0]
+loss = -torch.nn.functional.logsigmoid(scores[:-1] - scores[1:]).mean()
+loss.backward()
+results["bert_scalar"] = {
+    "scores": rounded(scores),
+    "loss": loss.item(),
+    "gradients": {
+        key.replace("base_model.model.classifier.modules_to_save.default", "score").replace(".default", ""):
+            rounded(value.grad)
+        for key, value in model.named_parameters() if any(part in key for part in trained)
+    },
+}
 source = {
     "script": "bench/references/transformer_lora.py",
     "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__},

@@ -125,7 +125,7 @@ const measureTax = Effect.fnUntraced(function* (
   const batches = Array.from({ length: Math.ceil(rows.length / rowsPerCluster) }, (_, i) =>
     padRight(
       rows.slice(i * rowsPerCluster, (i + 1) * rowsPerCluster).map((tokens) => ({ tokens })),
-      { padId: 0 },
+      { padId: 0, length },
     ),
   );
   const { publish } = yield* Progress;

@@ -5,6 +5,7 @@ import * as Layer from "effect/Layer";
 import * as Path from "effect/Path";
 import type * as PlatformError from "effect/PlatformError";
 import { CheckpointFailed } from "./errors.ts";
+import { makeFolder } from "./make_folder.ts";
 import { Progress } from "./progress.ts";
 import { RunFolder } from "./run_folder.ts";
 
@@ -146,7 +147,7 @@ const openCheckpoints = Effect.fnUntraced(function* ({ everySeconds = 60, keep =
     };
     const content = JSON.stringify(manifest);
     const checksum = yield* Effect.promise(() => sha256(new TextEncoder().encode(content)));
-    yield* files.makeDirectory(partial, { recursive: true });
+    yield* makeFolder(partial);
     yield* writeSynced(
       paths.join(partial, arraysName),
       parts.map(([, bytes]) => bytes),
@@ -180,6 +181,7 @@ const openCheckpoints = Effect.fnUntraced(function* ({ everySeconds = 60, keep =
     save: (stage, snapshot, score) =>
       save(prefix + stage, snapshot, score).pipe(
         Effect.provideService(FileSystem.FileSystem, files),
+        Effect.provideService(Path.Path, paths),
         Effect.mapError((error) => failed(root, error, all)),
         Effect.tapError(({ message }) => tell(message)), // nobody hears of it otherwise when a run is being stopped
         Effect.uninterruptible,

@@ -233,6 +233,11 @@ describe("a run folder that cannot be written to", () => {
     expect(error).toContain("name another folder");
   });
 
+  it.skipIf(process.platform !== "linux")("is refused where no folder can be made", async () => {
+    const error = await start("/proc/none/run").then(() => "let in", String);
+    expect(error).toContain("The run folder /proc/none/run cannot be written to: NotFound");
+  });
+
   it("stops a run whose disk is full, the last good checkpoint intact", async () => {
     await open(save("a", 1));
     const full = await open(save("a", 2), failing("BadResource", "metrics.jsonl")).then(String, String);

@@ -1,6 +1,7 @@
 export * from "./checkpoints.ts";
 export * from "./config_change.ts";
 export * from "./errors.ts";
+export * from "./make_folder.ts";
 export * from "./progress.ts";
 export * from "./random.ts";
 export * from "./records.ts";

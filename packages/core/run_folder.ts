@@ -6,6 +6,7 @@ import * as Path from "effect/Path";
 import type * as PlatformError from "effect/PlatformError";
 import { holdLock } from "./_lock.ts";
 import { RunFolderFailed } from "./errors.ts";
+import { makeFolder } from "./make_folder.ts";
 
 /** One line of `metrics.jsonl`. */
 export interface MetricsRow {
@@ -56,12 +57,13 @@ export class RunFolder extends Context.Service<
         const file = (name: string) => paths.join(path, name);
         const failed = (error: PlatformError.PlatformError) =>
           new RunFolderFailed({ path, problem: error.message });
-        yield* Effect.mapError(files.makeDirectory(path, { recursive: true }), failed);
+        const services = yield* Effect.context<FileSystem.FileSystem | Path.Path>();
+        yield* Effect.mapError(makeFolder(path), failed);
         yield* Effect.mapError(holdLock(path, file("run.lock")), (error) =>
           error._tag === "RunInUse" ? error : failed(error),
         );
         const write = Effect.fnUntraced(function* (name: string, text: string) {
-          yield* files.makeDirectory(paths.dirname(file(name)), { recursive: true });
+          yield* Effect.provide(makeFolder(paths.dirname(file(name))), services);
           const temporary = `${file(name)}.partial`;
           yield* files.writeFileString(temporary, text);
           yield* files.rename(temporary, file(name));

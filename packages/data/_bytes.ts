@@ -14,7 +14,7 @@ export class Unreadable extends Error {
 
 export const notUtf8 = "expected UTF-8 text, found other bytes";
 
-const chunkBytes = 1 << 20;
+const chunkBytes = 1 << 18;
 /** Text packs to a tenth, highly repetitive text to a hundredth; a file of zeros to a thousandth. */
 const bombRatio = 300;
 /** Small files may unpack to what they like. */

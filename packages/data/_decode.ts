@@ -1,62 +1,28 @@
-import type { Problem } from "@rlhf/core/errors";
 import type { Ranking } from "@rlhf/core/records";
 import { unreadable } from "./_bytes.ts";
-import { type Container, openFile, type SourceRow } from "./_rows.ts";
+import { countRow, type FileReport, refuseFile, refuseRow } from "./_file_report.ts";
+import { lookahead, mapFields, type Recognized, recognize, remedyOf } from "./_recognize.ts";
+import { openFile, type SourceRow } from "./_rows.ts";
 import { isObject, type JsonObject, show, Value } from "./_value.ts";
-import type { Format, FormatOptions, Kind, Reader, Records } from "./format.ts";
+import type { FormatOptions, Kind, Records } from "./format.ts";
 import { holdsTurns } from "./formats/hh.ts";
-import { formats } from "./formats/mod.ts";
 import { transcripts } from "./messages.ts";
 import type { ReadOptions } from "./read.ts";
 
-/** What was found in a file, and what became of it. It grows while the file is read. */
-export interface FileReport {
-  readonly file: string;
-  container?: Container;
-  /** The name of the format; nothing when none was recognized. */
-  format?: string;
-  /** Of the rows, unpacked. */
-  bytes: number;
-  rows: number;
-  /** Rows with a problem, which give no records. */
-  badRows: number;
-  /** The file broke off, or is of no known format: how much is lost is not known. */
-  unreadable: boolean;
-  records: number;
-  /** Rankings whose transcripts part before the last turn. */
-  diverging: number;
-  /** Rankings with an empty response. */
-  withEmptyResponse: number;
-  /** How many of these two were left out. */
-  dropped: number;
-  /** Those of the first bad rows. */
-  readonly problems: Array<Problem>;
+/** Some records of a file, and for each the row that gave it and nothing else, where that is JSON of its own. */
+export interface Decoded<A> {
+  readonly records: ReadonlyArray<A>;
+  readonly rows: ReadonlyArray<Buffer | undefined>;
+  /** The record of such a row. */
+  readonly again: (row: Buffer) => A;
 }
-
-export function emptyReport(file: string): FileReport {
-  const counts = {
-    bytes: 0,
-    rows: 0,
-    badRows: 0,
-    records: 0,
-    diverging: 0,
-    withEmptyResponse: 0,
-    dropped: 0,
-  };
-  return { file, ...counts, unreadable: false, problems: [] };
-}
-
-/** A million broken rows are told by the first of them and their number. */
-const mostProblems = 1000;
-/** So many rows are looked at to recognize a format. */
-const lookahead = 100;
 
 /** Reads the records of one kind from a file, in batches. What is wrong goes into the report, and reading goes on. */
 export async function* decodeFile<K extends Kind>(
   report: FileReport,
   kind: K,
   options: ReadOptions,
-): AsyncGenerator<ReadonlyArray<Records[K]>> {
+): AsyncGenerator<Decoded<Records[K]>> {
   try {
     const { container, rows } = await openFile(report.file);
     report.container = container;
@@ -73,15 +39,15 @@ async function* decodeText<K extends Kind>(
   report: FileReport,
   kind: K,
   rows: AsyncGenerator<ReadonlyArray<SourceRow>>,
-): AsyncGenerator<ReadonlyArray<Records[K]>> {
+): AsyncGenerator<Decoded<Records[K]>> {
   for await (const batch of rows) {
     for (const row of batch) {
-      count(report, row);
+      countRow(report, row);
       if ("problem" in row) refuseRow(report, row.at, [row.problem], "save the file as UTF-8");
       else if (kind === "texts") {
         report.format = "plain text";
         report.records++;
-        yield [row.value as Records[K]];
+        yield { records: [row.value as Records[K]], rows: [], again: () => row.value as Records[K] };
       } else {
         const found = show(String(row.value).trim().split("\n", 1)[0]);
         refuseFile(report, `expected rows of JSON, a table or Parquet, found ${found}`, remedyOf(kind));
@@ -95,71 +61,30 @@ async function* decodeRows<K extends Kind>(
   kind: K,
   options: ReadOptions,
   batches: AsyncGenerator<ReadonlyArray<SourceRow>>,
-): AsyncGenerator<ReadonlyArray<Records[K]>> {
-  const isTable = report.container === "CSV" || report.container === "TSV";
-  const formatOptions: FormatOptions = { rendering: transcripts, ...options };
+): AsyncGenerator<Decoded<Records[K]>> {
   let decoder: Decoder<Records[K]> | undefined;
   let waiting: Array<SourceRow> = [];
 
-  const decode = (rows: ReadonlyArray<SourceRow>): Array<Records[K]> => {
-    decoder ??= new Decoder(report, recognize(report, kind, options, rows), formatOptions, isTable, options);
-    return rows.flatMap((row) => decoder!.next(row));
+  const decode = (rows: ReadonlyArray<SourceRow>) => {
+    const mapped = rows.map((row) => mapFields(row, options.fields));
+    decoder ??= new Decoder(report, recognize(report, kind, options, mapped), options);
+    for (const row of mapped) decoder.add(row);
+    return decoder.take();
   };
   for await (const batch of batches) {
-    const mapped = options.fields === undefined ? batch : batch.map((row) => mapFields(row, options.fields!));
     if (decoder === undefined) {
-      waiting.push(...mapped);
+      waiting.push(...batch);
       if (waiting.length < lookahead) continue;
     }
-    const records = decode(decoder === undefined ? waiting : mapped);
+    yield decode(decoder === undefined ? waiting : batch);
     waiting = [];
-    if (records.length > 0) yield records;
   }
-  const records = waiting.length > 0 ? decode(waiting) : [];
-  if (decoder !== undefined) records.push(...decoder.end());
-  if (records.length > 0) yield records;
+  if (waiting.length > 0) yield decode(waiting);
+  decoder?.endGroup();
+  if (decoder !== undefined) yield decoder.take();
 }
 
-interface Recognized<A> {
-  readonly format: Format | undefined;
-  readonly read: Reader<A>;
-}
-
-/**
- * The format of a file is that of its first row that is recognized as one that has what is asked for; so a row that
- * lacks a field is reported as such.
- */
-function recognize<K extends Kind>(
-  report: FileReport,
-  kind: K,
-  options: ReadOptions,
-  rows: ReadonlyArray<SourceRow>,
-): Recognized<Records[K]> {
-  const objects = rows.flatMap((row) => ("value" in row && isObject(row.value) ? [row.value] : []));
-  const known = objects.map((row) => formats.filter((format) => format.recognizes(row)));
-  const isChosen = ({ name }: Format) => name === options.format;
-  const format =
-    options.format === undefined
-      ? known.flatMap((candidates) => candidates.find(({ reads }) => kind in reads) ?? [])[0]
-      : formats.find((candidate) => isChosen(candidate) && kind in candidate.reads);
-  if (format !== undefined) {
-    report.format = format.name;
-    return { format, read: format.reads[kind] as Reader<Records[K]> };
-  }
-  const other = options.format === undefined ? known.flat()[0] : formats.find(isChosen);
-  if (other !== undefined) {
-    report.format = other.name;
-    const held = Object.keys(other.reads).join(" or ");
-    refuseFile(report, `expected ${kind}, found the format ${other.name}, which has ${held}`, remedyOf(kind));
-  } else if (options.format !== undefined) {
-    refuseFile(report, `there is no format ${options.format}`, `choose one of ${namesOf(kind)}`);
-  } else if (objects[0] !== undefined) {
-    const at = rows.find((row) => "value" in row && row.value === objects[0])!.at;
-    const fields = Object.keys(objects[0]).join(", ");
-    refuseFile(report, `the format is not known: found the fields ${fields}`, remedyOf(kind), at);
-  }
-  return { format: undefined, read: () => [] };
-}
+type ObjectRow = Extract<SourceRow, { value: unknown }> & { readonly value: JsonObject };
 
 /** Turns rows into records. */
 class Decoder<A> {
@@ -170,62 +95,75 @@ class Decoder<A> {
   private readonly options: ReadOptions;
   /** Rows of one group that may go on. */
   private group: { readonly key: unknown; readonly at: number; readonly rows: Array<JsonObject> } | undefined;
+  private records: Array<A> = [];
+  private rows: Array<Buffer | undefined> = [];
 
-  constructor(
-    report: FileReport,
-    recognized: Recognized<A>,
-    formatOptions: FormatOptions,
-    isTable: boolean,
-    options: ReadOptions,
-  ) {
+  constructor(report: FileReport, recognized: Recognized<A>, options: ReadOptions) {
     this.report = report;
     this.recognized = recognized;
-    this.formatOptions = formatOptions;
-    this.isTable = isTable;
+    this.formatOptions = { rendering: transcripts, ...options };
+    this.isTable = report.container === "CSV" || report.container === "TSV";
     this.options = options;
   }
 
-  next(row: SourceRow): ReadonlyArray<A> {
-    count(this.report, row);
-    if ("problem" in row) {
-      refuseRow(this.report, row.at, [row.problem], "mend or remove the row");
-      return [];
-    }
-    const { value, at } = row;
-    if (!isObject(value)) {
-      refuseRow(this.report, at, [`expected an object, found ${show(value)}`], "mend or remove the row");
-      return [];
-    }
-    const groupBy = this.recognized.format?.groupBy;
-    if (groupBy === undefined) return this.read(value, at);
-    const key = groupBy(value);
-    if (this.group?.key === key) {
-      this.group!.rows.push(value);
-      return [];
-    }
-    const records = this.end();
-    this.group = { key, at, rows: [value] };
-    return records;
+  add(row: SourceRow): void {
+    countRow(this.report, row);
+    const problem = "problem" in row ? row.problem : notAnObject(row.value);
+    if (problem !== undefined) refuseRow(this.report, row.at, [problem], "mend or remove the row");
+    else this.addObject(row as ObjectRow);
   }
 
-  /** The records of the rows that were still waiting for more of their group. */
-  end(): ReadonlyArray<A> {
+  /** Reads the rows that were still waiting for more of their group. */
+  endGroup(): void {
     const { group } = this;
     this.group = undefined;
-    return group === undefined ? [] : this.read(group.rows, group.at);
+    if (group !== undefined) this.read(group.rows, group.at, undefined);
   }
 
-  private read(value: unknown, at: number): ReadonlyArray<A> {
+  /** What came since the last time. */
+  take(): Decoded<A> {
+    const { records, rows, again } = this;
+    this.records = [];
+    this.rows = [];
+    return { records, rows, again };
+  }
+
+  private readonly again = (row: Buffer): A => {
+    const value: unknown = JSON.parse(row.toString("utf8"));
+    const mapped = mapFields({ at: 0, bytes: 0, value, json: row }, this.options.fields) as {
+      value: unknown;
+    };
+    return this.recognized.read(new Value(mapped.value, [], this.isTable), this.formatOptions)[0]!;
+  };
+
+  private addObject({ value, at, json }: ObjectRow): void {
+    const groupBy = this.recognized.format?.groupBy;
+    if (groupBy === undefined) {
+      this.read(value, at, json);
+      return;
+    }
+    const key = groupBy(value);
+    if (this.group?.key === key) this.group!.rows.push(value);
+    else {
+      this.endGroup();
+      this.group = { key, at, rows: [value] };
+    }
+  }
+
+  private read(value: unknown, at: number, row: Buffer | undefined): void {
     const problems: Array<string> = [];
     const { format, read } = this.recognized;
     const records = read(new Value(value, problems, this.isTable), this.formatOptions);
     if (problems.length > 0) {
       refuseRow(this.report, at, problems, `write rows that look like ${format!.example}`);
-      return [];
+      return;
     }
-    const kept = records.filter((record) => this.isWanted(record));
-    this.report.records += kept.length;
-    return kept;
+    for (const record of records) {
+      if (!this.isWanted(record)) continue;
+      this.report.records++;
+      this.records.push(record);
+      this.rows.push(records.length === 1 ? row : undefined);
+    }
   }
 
   private isWanted(record: A): boolean {
@@ -241,69 +179,10 @@ class Decoder<A> {
   }
 }
 
-/** What a file can be read as: its format as it shows in its first rows, and the kinds of records that this has. */
-export async function kindsOf(file: string, options: ReadOptions = {}): Promise<ReadonlyArray<Kind>> {
-  const { container, rows, close } = await openFile(file);
-  if (container === "text") {
-    await close();
-    return ["texts"];
-  }
-  const seen: Array<SourceRow> = [];
-  for await (const batch of rows) {
-    seen.push(...batch);
-    if (seen.length >= lookahead) break;
-  }
-  const mapped = seen.map((row) => mapFields(row, options.fields ?? {}));
-  const objects = mapped.flatMap((row) => ("value" in row && isObject(row.value) ? [row.value] : []));
-  const isFormat = (format: Format) =>
-    options.format === undefined ? objects.some(format.recognizes) : format.name === options.format;
-  return formats.filter(isFormat).flatMap(({ reads }) => Object.keys(reads) as Array<Kind>);
+function notAnObject(value: unknown): string | undefined {
+  return isObject(value) ? undefined : `expected an object, found ${show(value)}`;
 }
 
 function isRanking(record: unknown): record is Ranking {
   return isObject(record) && "ranks" in record;
-}
-
-/** Puts the fields of a row where a format looks for them; a dot leads into an object. */
-function mapFields(row: SourceRow, fields: Readonly<Record<string, string>>): SourceRow {
-  if (!("value" in row) || !isObject(row.value)) return row;
-  const value = row.value;
-  const mapped = Object.entries(fields).map(([name, source]) => {
-    const found = source in value ? value[source] : source.split(".").reduce(fieldOf, value as unknown);
-    return [name, found] as const;
-  });
-  return { ...row, value: { ...value, ...Object.fromEntries(mapped) } };
-}
-
-function fieldOf(value: unknown, name: string): unknown {
-  return isObject(value) ? value[name] : undefined;
-}
-
-function count(report: FileReport, row: SourceRow): void {
-  report.rows++;
-  report.bytes += row.bytes;
-}
-
-function refuseRow(report: FileReport, at: number, problems: ReadonlyArray<string>, remedy: string): void {
-  report.badRows++;
-  if (report.problems.length >= mostProblems) return;
-  report.problems.push(...problems.map((problem) => ({ where: `${report.file}:${at}`, problem, remedy })));
-}
-
-function refuseFile(report: FileReport, problem: string, remedy: string, at?: number): void {
-  report.unreadable = true;
-  const where = at === undefined ? report.file : `${report.file}:${at}`;
-  report.problems.push({ where, problem, remedy });
-}
-
-function remedyOf(kind: Kind): string {
-  const examples = formats.filter(({ reads }) => kind in reads).map(({ example }) => example);
-  return `write rows that look like ${examples.join(" or ")}, or say which field is which`;
-}
-
-function namesOf(kind: Kind): string {
-  return formats
-    .filter(({ reads }) => kind in reads)
-    .map(({ name }) => name)
-    .join(", ");
 }

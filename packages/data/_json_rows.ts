@@ -117,19 +117,19 @@ class Pending {
       return { at, bytes, problem };
     }
     if (!isUtf8(whole)) return { at, bytes, problem: notUtf8 };
-    const text = whole.toString("utf8");
-    return text.trim() === "" ? undefined : parseRow(text, at, bytes + 1);
+    return parseRow(whole, at, bytes + 1);
   }
 }
 
-function parseRow(text: string, at: number, bytes: number): SourceRow {
+function parseRow(json: Buffer, at: number, bytes: number): SourceRow | undefined {
+  const text = json.toString("utf8");
   try {
     const value: unknown = JSON.parse(text);
     const twice = repeatedKey(text, value);
-    if (twice === undefined) return { at, value, bytes };
+    if (twice === undefined) return { at, value, bytes, json };
     return { at, bytes, problem: `${twice}: expected each field once, found it twice` };
   } catch (error) {
-    return { at, bytes, problem: `not JSON: ${(error as Error).message}` };
+    return text.trim() === "" ? undefined : { at, bytes, problem: `not JSON: ${(error as Error).message}` };
   }
 }
 

@@ -4,9 +4,12 @@ import { readJsonLines, readJsonList } from "./_json_rows.ts";
 import { isParquet, readParquet } from "./_parquet_rows.ts";
 import { readTable, type Separator } from "./_table_rows.ts";
 
-/** A row of a file: the line on which it begins (the number of the row in Parquet) and its value, or why it has none. */
+/**
+ * A row of a file: the line on which it begins (the number of the row in Parquet) and its value, or why it has none.
+ * `json` is what the value was parsed from.
+ */
 export type SourceRow =
-  | { readonly at: number; readonly value: unknown; readonly bytes: number }
+  | { readonly at: number; readonly value: unknown; readonly bytes: number; readonly json?: Buffer }
   | { readonly at: number; readonly problem: string; readonly bytes: number };
 
 /** How a file holds its rows. */

@@ -1,12 +1,11 @@
-import { InvalidInput, type Problem } from "@rlhf/core/errors";
+import type { InvalidInput } from "@rlhf/core/errors";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
-import { unreadable } from "./_bytes.ts";
-import { decodeFile, emptyReport, type FileReport } from "./_decode.ts";
-import { listFiles } from "./_files.ts";
+import type { FileReport } from "./_file_report.ts";
+import { streamDecoded } from "./_stream_decoded.ts";
 import type { FormatOptions, Kind, Records } from "./format.ts";
 
-export type { FileReport } from "./_decode.ts";
+export type { FileReport } from "./_file_report.ts";
 
 export interface ReadOptions extends Partial<FormatOptions> {
   /** The name of the format, where the one that shows in the content is not meant. */
@@ -52,7 +51,7 @@ export const readData = Effect.fn("data.read")(function* <K extends Kind>(
 
 /**
  * {@link readData} in batches, for files that do not fit into memory. It fails at its end when too many rows were bad:
- * a run that must not start on such reads through it once, as `shuffle` does.
+ * a run that must not start on such reads through it once, as `shuffleData` does.
  *
  * @param files is given the report of each file
  */
@@ -62,39 +61,5 @@ export function streamData<K extends Kind>(
   options: ReadOptions = {},
   files: Array<FileReport> = [],
 ): Stream.Stream<ReadonlyArray<Records[K]>, InvalidInput> {
-  return Stream.fromAsyncIterable(readBatches(path, kind, options, files), (error) => {
-    if (error instanceof InvalidInput) return error;
-    const { message, remedy } = unreadable(error);
-    return new InvalidInput({ problems: [{ where: path, problem: message, remedy }] });
-  });
-}
-
-async function* readBatches<K extends Kind>(
-  path: string,
-  kind: K,
-  options: ReadOptions,
-  files: Array<FileReport>,
-): AsyncGenerator<ReadonlyArray<Records[K]>> {
-  for (const file of await listFiles(path)) {
-    const report = emptyReport(file);
-    files.push(report);
-    yield* decodeFile(report, kind, options);
-  }
-  const problems = refusal(path, files, options.badShare ?? 0);
-  if (problems.length > 0) throw new InvalidInput({ problems });
-}
-
-/** Why the data is not fit to start with, if it is not. */
-function refusal(path: string, files: ReadonlyArray<FileReport>, badShare: number): ReadonlyArray<Problem> {
-  const sum = (field: "rows" | "badRows") => files.reduce((total, file) => total + file[field], 0);
-  const [rows, bad] = [sum("rows"), sum("badRows")];
-  if (bad <= badShare * rows && !files.some((file) => file.unreadable)) return [];
-  const problems = files.flatMap((file) => file.problems);
-  if (badShare === 0 && bad <= problems.length) return problems;
-  const share = ((100 * bad) / Math.max(1, rows)).toFixed(1);
-  const found = `${bad} of ${rows} rows are bad (${share} %), at most ${100 * badShare} % are allowed`;
-  return [
-    ...problems,
-    { where: path, problem: found, remedy: "mend the rows above, or allow a larger share" },
-  ];
+  return Stream.map(streamDecoded(path, kind, options, files), ({ records }) => records);
 }

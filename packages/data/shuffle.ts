@@ -1,10 +1,12 @@
-import { type FileHandle, mkdtemp, open, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { InvalidInput } from "@rlhf/core/errors";
-import { fold, integers, type Key, permutation } from "@rlhf/core/random";
+import type { Key } from "@rlhf/core/random";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
+import { type Item, Piles } from "./_piles.ts";
+import { streamDecoded } from "./_stream_decoded.ts";
+import type { Kind, Records } from "./format.ts";
+import type { FileReport, ReadOptions } from "./read.ts";
 
 export interface ShuffleOptions {
   readonly key: Key;
@@ -13,10 +15,6 @@ export interface ShuffleOptions {
   /** Piles of records; one of them has to fit into memory. Default 64: enough for some ten gigabytes. */
   readonly piles?: number;
 }
-
-/** Records whose places are drawn in one go. */
-const block = 4096;
-const writeBytes = 1 << 18;
 
 /**
  * Records in a uniformly random order, however many: each is thrown onto a pile drawn at random, and the piles are
@@ -29,28 +27,68 @@ export const shuffle = <A, E, R>(
   batches: Stream.Stream<ReadonlyArray<A>, E, R>,
   options: ShuffleOptions,
 ): Stream.Stream<ReadonlyArray<A>, E | InvalidInput, R> =>
+  throughPiles(
+    batches,
+    options,
+    (batch) => batch.map((record) => itemOf(record)),
+    ({ bytes }): A => JSON.parse(bytes.toString("utf8")),
+  );
+
+/**
+ * What `shuffle(streamData(path, kind, options, files), options)` gives, in less time: rows of JSON lie on their piles
+ * as the file has them.
+ */
+export function shuffleData<K extends Kind>(
+  path: string,
+  kind: K,
+  options: ReadOptions & ShuffleOptions,
+  files: Array<FileReport> = [],
+): Stream.Stream<ReadonlyArray<Records[K]>, InvalidInput> {
+  /** How the rows of each file become records; an item's kind is a place here, 0 for a record written as JSON. */
+  const readers: Array<(json: Buffer) => Records[K]> = [(json) => JSON.parse(json.toString("utf8"))];
+  return throughPiles(
+    streamDecoded(path, kind, options, files),
+    options,
+    ({ records, rows, again }) => {
+      if (readers.at(-1) !== again) readers.push(again);
+      return records.map((record, i) => {
+        const row = rows[i];
+        return row === undefined ? itemOf(record) : { bytes: row, kind: readers.length - 1 };
+      });
+    },
+    ({ bytes, kind: reader }) => readers[reader]!(bytes),
+  );
+}
+
+function itemOf(record: unknown): Item {
+  return { bytes: Buffer.from(JSON.stringify(record)), kind: 0 };
+}
+
+const throughPiles = <Batch, A, E, R>(
+  batches: Stream.Stream<Batch, E, R>,
+  { key, folder = tmpdir(), piles: count = 64 }: ShuffleOptions,
+  pack: (batch: Batch) => ReadonlyArray<Item>,
+  unpack: (item: Item) => A,
+): Stream.Stream<ReadonlyArray<A>, E | InvalidInput, R> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      const { key, folder = tmpdir(), piles: count = 64 } = options;
       const onDisk = <T>(work: () => Promise<T>) =>
         Effect.tryPromise({ try: work, catch: (error) => diskProblem(folder, error) });
       const piles = yield* Effect.acquireRelease(
-        onDisk(() => Piles.open(folder, count)),
+        onDisk(() => Piles.open(folder, key, count)),
         (opened) => Effect.promise(() => opened.remove()),
       );
-      const draw = drawer(fold(key, "piles"), count);
       yield* Stream.runForEach(batches, (batch) =>
         onDisk(async () => {
-          for (const record of batch) {
-            const written = piles.add(draw(), JSON.stringify(record));
+          for (const item of pack(batch)) {
+            const written = piles.add(item);
             if (written !== undefined) await written;
           }
         }),
       );
       yield* onDisk(() => piles.flush());
-      return Stream.fromAsyncIterable(shuffledPiles<A>(piles, key, count), (error) =>
-        diskProblem(folder, error),
-      );
+      const items = Stream.fromAsyncIterable(piles.shuffled(), (error) => diskProblem(folder, error));
+      return Stream.map(items, (some) => some.map(unpack));
     }),
   );
 
@@ -75,80 +113,3 @@ export const rebatch = <A, E, R>(
     },
     { onHalt: (rest) => (rest.length > 0 ? [rest] : []) },
   );
-
-async function* shuffledPiles<A>(piles: Piles, key: Key, count: number): AsyncGenerator<ReadonlyArray<A>> {
-  for (let pile = 0; pile < count; pile++) {
-    const lines = await piles.read(pile);
-    const order = permutation(fold(fold(key, "pile"), pile), lines.length);
-    for (let start = 0; start < order.length; start += 1000) {
-      yield Array.from(order.subarray(start, start + 1000), (i): A => JSON.parse(lines[i]!.toString("utf8")));
-    }
-  }
-}
-
-/** Draws the pile of one record after the other. */
-function drawer(key: Key, count: number): () => number {
-  let drawn = integers(fold(key, 0), block, count);
-  let next = 0;
-  return () => {
-    if (next > 0 && next % block === 0) drawn = integers(fold(key, next / block), block, count);
-    return drawn[next++ % block]!;
-  };
-}
-
-/** Files with a record a line. */
-class Piles {
-  private readonly folder: string;
-  private readonly handles: ReadonlyArray<FileHandle>;
-  /** Lines as bytes: as strings they would live long enough to be copied about by the garbage collector. */
-  private readonly pending: ReadonlyArray<{ readonly bytes: Buffer; size: number }>;
-
-  private constructor(folder: string, handles: ReadonlyArray<FileHandle>) {
-    this.folder = folder;
-    this.handles = handles;
-    this.pending = handles.map(() => ({ bytes: Buffer.allocUnsafe(writeBytes), size: 0 }));
-  }
-
-  static async open(parent: string, count: number): Promise<Piles> {
-    const folder = await mkdtemp(join(parent, "rlhf-shuffle-"));
-    const names = Array.from({ length: count }, (_, pile) => join(folder, String(pile)));
-    return new Piles(folder, await Promise.all(names.map((name) => open(name, "w"))));
-  }
-
-  /** A promise only when something has to be written first. */
-  add(pile: number, line: string): Promise<void> | undefined {
-    const pending = this.pending[pile]!;
-    const longest = 3 * line.length + 1; // a UTF-16 unit takes three bytes of UTF-8 at most
-    if (pending.size + longest > writeBytes) return this.write(pile, `${line}\n`);
-    pending.size += pending.bytes.write(`${line}\n`, pending.size);
-    return undefined;
-  }
-
-  async flush(): Promise<void> {
-    for (let pile = 0; pile < this.handles.length; pile++) await this.write(pile);
-  }
-
-  /** The lines of a pile as bytes; each is decoded when it is its turn. */
-  async read(pile: number): Promise<ReadonlyArray<Buffer>> {
-    const bytes = await readFile(join(this.folder, String(pile)));
-    const lines: Array<Buffer> = [];
-    for (let start = 0; start < bytes.length; ) {
-      const end = bytes.indexOf(0x0a, start);
-      lines.push(bytes.subarray(start, end));
-      start = end + 1;
-    }
-    return lines;
-  }
-
-  async remove(): Promise<void> {
-    await Promise.all(this.handles.map((handle) => handle.close()));
-    await rm(this.folder, { recursive: true });
-  }
-
-  private async write(pile: number, more = ""): Promise<void> {
-    const pending = this.pending[pile]!;
-    await this.handles[pile]!.appendFile(pending.bytes.subarray(0, pending.size));
-    if (more !== "") await this.handles[pile]!.appendFile(more);
-    pending.size = 0;
-  }
-}

@@ -1,12 +1,13 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { InvalidInput } from "@rlhf/core/errors";
 import { key } from "@rlhf/core/random";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
-import { afterEach, beforeEach, expect, it } from "vitest";
-import { rebatch, shuffle } from "./shuffle.ts";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type FileReport, streamData } from "./read.ts";
+import { rebatch, shuffle, shuffleData } from "./shuffle.ts";
 
 let folder = "";
 beforeEach(async () => {
@@ -51,6 +52,54 @@ it("gives nothing when the data is refused at its end", async () => {
   expect((await Effect.runPromise(Effect.flip(run)))._tag).toBe("InvalidInput");
   expect(seen).toBe(0);
   expect(await readdir(folder)).toEqual([]);
+});
+
+describe("shuffleData", () => {
+  const put = (name: string, rows: ReadonlyArray<unknown>) =>
+    writeFile(join(folder, name), rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  const options = { key: key(4), piles: 3 };
+
+  it("gives what shuffled records would be, whatever makes them of the rows", async () => {
+    const many = Array.from({ length: 150 }, (_, i) => ({ instruction: `“${i}”`, output: `é ${i}` }));
+    await put("1.jsonl", many);
+    await put("2.jsonl", [
+      { instruction: "two", instances: [1, 2].map((i) => ({ input: "", output: `${i}` })) },
+    ]);
+    await writeFile(join(folder, "3.csv"), "instruction,context,response\na,b,c\n");
+    await writeFile(join(folder, "4.json"), JSON.stringify([{ instruction: "\n", output: "x" }], null, 2));
+    await put("5.jsonl", [{ instruction: "long", output: "x".repeat(300_000) }]);
+    const fields = { instruction: "instruction" };
+    const expected = shuffle(streamData(folder, "demonstrations", { badShare: 0.1, fields }), options);
+    const found = shuffleData(folder, "demonstrations", { ...options, badShare: 0.1, fields });
+    const [rows, others] = await Effect.runPromise(
+      Effect.all([Stream.runCollect(found), Stream.runCollect(expected)]),
+    );
+    expect(rows.flat()).toEqual(others.flat());
+    expect(new Set(rows.flat().map(({ response }) => response)).size).toBe(154);
+  });
+
+  it("leaves out what is not wanted, and reports it", async () => {
+    await put("r.jsonl", [
+      { prompt: "p", chosen: "a", rejected: "" },
+      { prompt: "p", chosen: "a", rejected: "b" },
+    ]);
+    const files: Array<FileReport> = [];
+    const kept = shuffleData(folder, "rankings", { ...options, emptyResponses: "drop" }, files);
+    const records = (await Effect.runPromise(Stream.runCollect(kept))).flat();
+    expect(records.map(({ responses }) => responses)).toEqual([["a", "b"]]);
+    expect(files[0]).toMatchObject({ rows: 2, records: 1, dropped: 1 });
+  });
+
+  it("gives nothing of data with a bad row at its end", async () => {
+    await put("r.jsonl", [
+      { prompt: "p", chosen: "a", rejected: "b" },
+      { prompt: "p", chosen: "a" },
+    ]);
+    const error = await Effect.runPromise(
+      Effect.flip(Stream.runDrain(shuffleData(folder, "rankings", options))),
+    );
+    expect(error.message).toContain("r.jsonl:2: rejected: expected text, found nothing");
+  });
 });
 
 it("names a folder that cannot be written to", async () => {

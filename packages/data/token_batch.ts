@@ -30,6 +30,8 @@ export interface PadOptions {
   readonly padId: number;
   /** `time` is rounded up to a multiple of this, so that few shapes occur. Default 8. */
   readonly multipleOf?: number;
+  /** But not above this: the model's context. */
+  readonly atMost?: number;
   /** Sets `time`, instead of the longest row. */
   readonly length?: number;
 }
@@ -37,13 +39,13 @@ export interface PadOptions {
 /**
  * Rows of different lengths as one batch, padded on the right.
  *
- * @throws RangeError when there is no row, a row is longer than `length`, or a mask does not match its tokens.
+ * @throws RangeError when there is no row, a row is longer than `length` or `atMost`, or a mask does not match its tokens.
  */
 export function padRight(rows: ReadonlyArray<Row>, options: PadOptions): TokenBatch {
-  const { padId, multipleOf = 8 } = options;
+  const { padId, multipleOf = 8, atMost = Number.POSITIVE_INFINITY } = options;
   if (rows.length === 0) throw new RangeError("Cannot pad rows: at least one is required, got none");
   const longest = rows.reduce((most, { tokens }) => Math.max(most, tokens.length), 1);
-  const time = options.length ?? Math.ceil(longest / multipleOf) * multipleOf;
+  const time = options.length ?? Math.min(Math.ceil(longest / multipleOf) * multipleOf, atMost);
   if (longest > time)
     throw new RangeError(`Cannot pad rows: they must have at most ${time} tokens, got ${longest}`);
 

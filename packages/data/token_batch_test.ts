@@ -7,6 +7,13 @@ const rowsOf = (batch: TokenBatch, field: "ids" | "segments" | "positions" | "lo
   );
 
 describe("padRight", () => {
+  it("does not outgrow a context that is no multiple", () => {
+    const row = (length: number) => ({ tokens: new Array<number>(length).fill(1) });
+    const timeOf = (length: number) => padRight([row(length)], { padId: 0, atMost: 13 }).time;
+    expect([timeOf(3), timeOf(9), timeOf(13)]).toEqual([8, 13, 13]);
+    expect(() => timeOf(14)).toThrow("at most 13 tokens, got 14");
+  });
+
   it("pads to a multiple and says what is padding", () => {
     const batch = padRight([{ tokens: [5, 6, 7] }, { tokens: [8], lossMask: [1] }], {
       padId: 9,

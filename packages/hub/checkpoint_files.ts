@@ -1,3 +1,4 @@
+import { makeFolder } from "@rlhf/core/make_folder";
 import * as Effect from "effect/Effect";
 import * as FileSystem from "effect/FileSystem";
 import * as Path from "effect/Path";
@@ -65,7 +66,7 @@ const onHub = Effect.fnUntraced(function* (name: HubName) {
     if ((yield* files.exists(path.join(folder, file))) || (yield* files.exists(absentMark(file)))) return;
     const found = (yield* onceListed).get(file);
     if (found !== undefined) return yield* fetchInto({ settings, name, storage, commit }, found);
-    yield* files.makeDirectory(path.dirname(absentMark(file)), { recursive: true });
+    yield* makeFolder(path.dirname(absentMark(file)));
     yield* files.writeFileString(absentMark(file), "");
   });
   return {
@@ -85,7 +86,7 @@ const commitOf = Effect.fnUntraced(function* (settings: HubSettings, name: HubNa
   if (settings.offline) return yield* Effect.mapError(lastSeen, () => notCached(settings, name));
   const asked = Effect.gen(function* () {
     const commit = yield* askCommit(settings, name);
-    yield* files.makeDirectory(path.dirname(ref), { recursive: true });
+    yield* makeFolder(path.dirname(ref));
     // Whoever reads it meanwhile finds a whole commit.
     const whole = `${ref}.${crypto.randomUUID()}.tmp`;
     yield* files.writeFileString(whole, commit);
@@ -111,8 +112,8 @@ const fetchInto = Effect.fnUntraced(function* (
   const path = yield* Path.Path;
   const blob = path.join(at.storage, "blobs", file.hash);
   const link = path.join(at.storage, "snapshots", at.commit, file.path);
-  yield* files.makeDirectory(path.dirname(blob), { recursive: true });
-  yield* files.makeDirectory(path.dirname(link), { recursive: true });
+  yield* makeFolder(path.dirname(blob));
+  yield* makeFolder(path.dirname(link));
   const orElseThere = (there: string) => (error: PlatformError.PlatformError) =>
     Effect.flatMap(files.exists(there), (found) => (found ? Effect.void : Effect.fail(error)));
   if (!(yield* files.exists(blob))) {

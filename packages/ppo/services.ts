@@ -16,13 +16,16 @@ export class PretrainingBatches extends Context.Service<
   static readonly fromRows = (
     rows: ReadonlyArray<Row>,
     options: PadOptions,
-  ): PretrainingBatches["Service"] => ({
-    draw: (key, count) =>
-      padRight(
-        Array.from(integers(key, count, rows.length), (row) => rows[row]!),
-        options,
-      ),
-  });
+  ): PretrainingBatches["Service"] => {
+    const longest = rows.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
+    return {
+      draw: (key, count) =>
+        padRight(
+          Array.from(integers(key, count, rows.length), (row) => rows[row]!),
+          { atMost: longest, ...options }, // a model reads the longest row, and maybe nothing longer
+        ),
+    };
+  };
 
   /** For plain PPO, whose `ptxCoefficient` is 0. */
   static readonly none: PretrainingBatches["Service"] = {

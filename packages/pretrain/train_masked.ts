@@ -58,8 +58,8 @@ function maskedTokens(
   examples: ReadonlyArray<MaskedTokens>,
   options: ForwardOptions,
 ): Prediction {
-  // Any id will do for padding: no token sees it. Rows must not outgrow the context.
-  const padding = { padId: 0, multipleOf: model.config.contextLength % 8 === 0 ? 8 : 1 };
+  // Any id will do for padding: no token sees it.
+  const padding = { padId: 0, atMost: model.config.contextLength };
   const batch = padRight(examples, padding);
   const targets = padRight(
     examples.map(({ targets }) => ({ tokens: targets })),

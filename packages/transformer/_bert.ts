@@ -62,6 +62,9 @@ export function bertPrediction(
   };
 }
 
+/** A masked language model has none. */
+export const hasPooler = (model: Model): boolean => partsOf(model).find(`${poolerName}.weight`) !== undefined;
+
 /** What BERT's classifiers read of a token, tanh(W h + b). */
 export function bertPooled(model: Model, hidden: tf.Tensor3D): tf.Tensor3D {
   const { param } = partsOf(model);

@@ -43,12 +43,15 @@ export const predictsTokens = (name: string): boolean =>
   name === "lm_head.weight" || name.startsWith("cls.predictions.");
 
 /** The head of a scalar model: BERT's has a pooler below it, and of the others `transformers` has no bias. */
-export function scalarHeadLayouts(config: TransformerConfig, prefix = ""): ReadonlyArray<ParameterLayout> {
+export function scalarHeadLayouts(
+  config: TransformerConfig,
+  { prefix = "", pooler = config.architecture === "bert" } = {},
+): ReadonlyArray<ParameterLayout> {
   const { architecture, width } = config;
   const bert = architecture === "bert";
   const name = `${prefix}${bert ? "classifier" : "score"}`;
   return [
-    ...(bert ? joined(poolerName, width, [[poolerName, width]], true) : []),
+    ...(pooler ? joined(poolerName, width, [[`${prefix}${poolerName}`, width]], true) : []),
     { ...asStored("score.weight", [width]), stored: asStored(`${name}.weight`, [1, width]).stored },
     { ...asStored("score.bias", []), stored: asStored(`${name}.bias`, [1]).stored, optional: !bert },
   ];

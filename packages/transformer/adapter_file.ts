@@ -1,13 +1,15 @@
 import { CheckpointNotFound } from "@rlhf/core/errors";
+import { makeFolder } from "@rlhf/core/make_folder";
 import { checkpointFiles } from "@rlhf/hub/checkpoint_files";
 import * as Effect from "effect/Effect";
 import * as FileSystem from "effect/FileSystem";
 import * as Path from "effect/Path";
 import * as Schema from "effect/Schema";
-import { asStored, type ParameterLayout, scalarHeadLayouts } from "./_layout.ts";
+import { hasPooler } from "./_bert.ts";
+import { asStored, type ParameterLayout, poolerName, scalarHeadLayouts } from "./_layout.ts";
 import { decodeJson, invalid, readJson, writeJson } from "./_problems.ts";
 import { readParameters, storedParameters } from "./_weight_files.ts";
-import { isCausal } from "./config.ts";
+import { isCausal, type TransformerConfig } from "./config.ts";
 import { LoraConfig, loraShapes } from "./lora.ts";
 import type { Model } from "./model.ts";
 import { type ScalarModel, scalarModel } from "./scalar_head.ts";
@@ -45,12 +47,14 @@ const PeftConfig = Schema.Struct({
   target_parameters: nothing,
   trainable_token_indices: nothing,
   alora_invocation_tokens: nothing,
-  modules_to_save: Schema.optionalKey(Schema.NullOr(Schema.Array(Schema.Literal("score")))),
+  modules_to_save: Schema.optionalKey(
+    Schema.NullOr(Schema.Array(Schema.Literals(["score", "classifier", "pooler"]))),
+  ),
 });
 
 /**
  * Writes a model's adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors`, with the scalar head of
- * a reward model among its tensors. Fails with `InvalidInput` when the model has no adapter.
+ * a reward model, and BERT's pooler where it is trained, among its tensors. Fails with `InvalidInput` when the model has no adapter.
  *
  * @param base what PEFT is to load below it: a name on the Hub or a folder
  */
@@ -59,10 +63,10 @@ export const saveAdapter = Effect.fn("transformer.saveAdapter")(function* (
   model: Model | ScalarModel,
   base: string,
 ) {
-  const files = yield* FileSystem.FileSystem;
   const path = yield* Path.Path;
   const scalar = "head" in model;
-  const { config, adapter } = scalar ? model.backbone : model;
+  const backbone = scalar ? model.backbone : model;
+  const { config, adapter } = backbone;
   if (adapter === undefined) {
     return yield* invalid({
       where: folder,
@@ -71,8 +75,10 @@ export const saveAdapter = Effect.fn("transformer.saveAdapter")(function* (
     });
   }
   const { rank, alpha, dropout, targetModules } = adapter.lora;
-  yield* files.makeDirectory(folder, { recursive: true });
-  const sources = storedParameters(adapterLayouts(scalar ? model.backbone : model, scalar), model.params);
+  yield* makeFolder(folder);
+  const pooler = `${poolerName}.weight` in model.params;
+  const layouts = [...loraLayouts(backbone), ...(scalar ? headLayouts(config, pooler) : [])];
+  const sources = storedParameters(layouts, model.params);
   yield* writeTensors(path.join(folder, weightsName), sources);
   yield* writeJson(path.join(folder, configName), {
     peft_type: "LORA",
@@ -82,7 +88,7 @@ export const saveAdapter = Effect.fn("transformer.saveAdapter")(function* (
     lora_alpha: alpha,
     lora_dropout: dropout,
     target_modules: targetModules,
-    modules_to_save: scalar ? ["score"] : null,
+    modules_to_save: scalar ? headModules(config, pooler) : null,
     // GPT-2's maps are stored [in, out].
     fan_in_fan_out: config.architecture === "gpt2" || config.architecture === "masked-lm",
     bias: "none",
@@ -99,18 +105,30 @@ export const saveAdapter = Effect.fn("transformer.saveAdapter")(function* (
 export const loadAdapter = Effect.fn("transformer.loadAdapter")(function* (place: string, base: Model) {
   const { folder, lora } = yield* readConfig(place);
   const model: Model = { config: base.config, params: {}, adapter: { lora, base: base.params } };
-  const params = yield* readTensors(folder, model, false);
+  const params = yield* readTensors(folder, model, []);
   return { ...model, params } satisfies Model;
 });
 
-/** The same for a reward model: adapter and scalar head. */
+/**
+ * The same for a reward model: adapter and scalar head. Below that of a BERT whose pooler is not among its tensors, as PEFT
+ * leaves it, lies the backbone of the classifier that it was trained on.
+ */
 export const loadScalarAdapter = Effect.fn("transformer.loadScalarAdapter")(function* (
   place: string,
   base: Model,
 ) {
-  const { folder, lora } = yield* readConfig(place);
-  const backbone: Model = { config: base.config, params: {}, adapter: { lora, base: base.params } };
-  return scalarModel(backbone, yield* readTensors(folder, backbone, true));
+  const { folder, lora, saved } = yield* readConfig(place);
+  const { config } = base;
+  const backbone: Model = { config, params: {}, adapter: { lora, base: base.params } };
+  const pooler = saved.includes("pooler");
+  if (config.architecture === "bert" && !pooler && !hasPooler(base)) {
+    return yield* invalid({
+      where: folder,
+      problem: "neither the adapter nor the model below it has BERT's pooler",
+      remedy: "Load the classifier that it was trained on (loadScalarModel), and give its backbone",
+    });
+  }
+  return scalarModel(backbone, yield* readTensors(folder, backbone, headLayouts(config, pooler)));
 });
 
 const readConfig = Effect.fnUntraced(function* (place: string) {
@@ -123,13 +141,18 @@ const readConfig = Effect.fnUntraced(function* (place: string) {
   const remedy = "Only plain LoRA is implemented: train the adapter without this setting";
   const found = yield* decodeJson(PeftConfig, file, yield* readJson(file), remedy);
   const { r: rank, lora_alpha: alpha, lora_dropout: dropout, target_modules: targetModules } = found;
-  return { folder, lora: { rank, alpha, dropout, targetModules } satisfies LoraConfig };
+  const lora: LoraConfig = { rank, alpha, dropout, targetModules };
+  return { folder, lora, saved: found.modules_to_save ?? [] };
 });
 
-const readTensors = Effect.fnUntraced(function* (folder: string, model: Model, scalar: boolean) {
+const readTensors = Effect.fnUntraced(function* (
+  folder: string,
+  model: Model,
+  head: ReadonlyArray<ParameterLayout>,
+) {
   const path = yield* Path.Path;
   const layouts = yield* Effect.try({
-    try: () => adapterLayouts(model, scalar),
+    try: () => [...loraLayouts(model), ...head],
     catch: (error) =>
       invalid({
         where: path.join(folder, configName),
@@ -143,10 +166,17 @@ const readTensors = Effect.fnUntraced(function* (folder: string, model: Model, s
   );
 });
 
-/** The tensors of an adapter, and of the scalar head above it. */
-function adapterLayouts({ config, adapter }: Model, scalar: boolean): ReadonlyArray<ParameterLayout> {
-  const lora = Object.entries(loraShapes(config, adapter!.lora)).map(([name, shape]) =>
-    asStored(name, shape),
-  );
-  return scalar ? [...lora, ...scalarHeadLayouts(config, "base_model.model.")] : lora;
+function loraLayouts({ config, adapter }: Model): ReadonlyArray<ParameterLayout> {
+  return Object.entries(loraShapes(config, adapter!.lora)).map(([name, shape]) => asStored(name, shape));
+}
+
+/** What a reward model trains besides. */
+function headLayouts(config: TransformerConfig, pooler: boolean): ReadonlyArray<ParameterLayout> {
+  return scalarHeadLayouts(config, { prefix: "base_model.model.", pooler });
+}
+
+/** PEFT's names of the same. */
+function headModules(config: TransformerConfig, pooler: boolean): Array<"score" | "classifier" | "pooler"> {
+  if (config.architecture !== "bert") return ["score"];
+  return pooler ? ["classifier", "pooler"] : ["classifier"];
 }

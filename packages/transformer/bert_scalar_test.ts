@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +11,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parameterLayouts, predictsTokens, scalarHeadLayouts } from "./_layout.ts";
+import { loadScalarAdapter, saveAdapter } from "./adapter_file.ts";
 import { type Sequences, toSequences } from "./batch.ts";
 import { loadCheckpoint, loadScalarModel, saveCheckpoint } from "./checkpoint.ts";
 import { addLora } from "./lora.ts";
@@ -142,9 +144,65 @@ it("becomes a reward model from a masked language model, and a copy of it", asyn
   expect(await scoresOf(copy, batch)).toEqual(await scoresOf(model, batch));
   free(batch);
   for (const each of [model, copy]) disposeScalarModel(each);
-  const base = await run(loadCheckpoint(goldenPath("bert")));
-  const adapted = addLora(base, { rank: 1, alpha: 1, dropout: 0, targetModules: ["query"] }, key(2));
-  expect(() => initScalarModel(adapted, key(3))).toThrow("mergeLora");
-  for (const each of [adapted, base]) disposeModel(each);
   expect(tf.memory().numTensors).toBe(tensors);
+});
+
+describe("a BERT reward model with an adapter", () => {
+  const { source, bert_scalar: expected } = JSON.parse(readFileSync(goldenPath("lora.json"), "utf8"));
+  const rankingLoss = (scores: tf.Tensor1D) => {
+    const behind = tf.sub(tf.slice(scores, [1], [2]), tf.slice(scores, [0], [2]));
+    return tf.mean(tf.softplus(behind)) as tf.Scalar;
+  };
+
+  it.each(backends)("gives PEFT's scores, loss and gradients on %s", async (backend) => {
+    await useBackend(backend);
+    tensors = tf.memory().numTensors;
+    const check = (what: string, error: number) =>
+      expectFidelity({ formula: `LoRA on a BERT reward model: ${what}`, source, error, limit: 1e-5 });
+    const base = await run(loadScalarModel(goldenPath("bert_scalar")));
+    const model = await run(loadScalarAdapter(goldenPath("bert_scalar_lora"), base.backbone));
+    const batch = inputOf(golden, golden.right);
+    check("scores", relativeError(await scoresOf(model, batch), expected.scores));
+    const { value, grads } = valueAndGrads(() => rankingLoss(sequenceScores(model, batch)), model.params);
+    check("loss", relativeError(await value.data(), [expected.loss]));
+    expect(Object.keys(grads).sort()).toEqual(Object.keys(expected.gradients).sort());
+    for (const [name, gradient] of Object.entries(grads)) {
+      check("gradients", relativeError(await gradient.data(), expected.gradients[name]));
+    }
+    tf.dispose([value, Object.values(grads)]);
+    free(batch);
+    for (const each of [model, base]) disposeScalarModel(each);
+    expect(tf.memory().numTensors).toBe(tensors);
+  });
+
+  it("grows out of a masked language model, trains its pooler, and is saved with it", async () => {
+    await useBackend("cpu");
+    tensors = tf.memory().numTensors;
+    const folder = await mkdtemp(join(tmpdir(), "bert-lora-"));
+    try {
+      const base = await run(loadCheckpoint(goldenPath("bert")));
+      const lora = { rank: 1, alpha: 1, dropout: 0, targetModules: ["query", "value"] };
+      const model = initScalarModel(addLora(base, lora, key(2)), key(3));
+      expect(Object.keys(model.params)).toContain("bert.pooler.dense.weight");
+      const plain = initScalarModel(await run(loadCheckpoint(goldenPath("bert"))), key(3));
+      const batch = inputOf(golden, golden.right);
+      expect(await scoresOf(model, batch)).toEqual(await scoresOf(plain, batch)); // B is 0
+      tf.tidy(() => {
+        for (const param of Object.values(model.params)) param.assign(tf.add(param, 0.1));
+      });
+      await run(saveAdapter(folder, model, "bert"));
+      const config = JSON.parse(await readFile(join(folder, "adapter_config.json"), "utf8"));
+      expect(config.modules_to_save).toEqual(["classifier", "pooler"]);
+      const loaded = await run(loadScalarAdapter(folder, base));
+      expect(await scoresOf(loaded, batch)).toEqual(await scoresOf(model, batch));
+      const poolerless = run(Effect.flip(loadScalarAdapter(goldenPath("bert_scalar_lora"), base)));
+      expect((await poolerless).message).toContain("BERT's pooler");
+      free(batch);
+      for (const each of [model, plain, loaded]) disposeScalarModel(each);
+      disposeModel(base);
+      expect(tf.memory().numTensors).toBe(tensors);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
 });

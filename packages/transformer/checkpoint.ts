@@ -1,4 +1,5 @@
 import { CheckpointNotFound, VocabularyMismatch } from "@rlhf/core/errors";
+import { makeFolder } from "@rlhf/core/make_folder";
 import { checkpointFiles } from "@rlhf/hub/checkpoint_files";
 import * as Effect from "effect/Effect";
 import * as FileSystem from "effect/FileSystem";
@@ -45,7 +46,6 @@ export const saveCheckpoint = Effect.fn("transformer.saveCheckpoint")(function* 
   model: Model | ScalarModel,
   tokenizer?: CheckpointTokenizer,
 ) {
-  const files = yield* FileSystem.FileSystem;
   const path = yield* Path.Path;
   const { config, params } = model;
   const scalar = "head" in model;
@@ -66,7 +66,7 @@ export const saveCheckpoint = Effect.fn("transformer.saveCheckpoint")(function* 
     });
   }
   yield* checkVocabulary(folder, config, tokenizer);
-  yield* files.makeDirectory(folder, { recursive: true });
+  yield* makeFolder(folder);
   yield* writeTensors(path.join(folder, weightsName), storedParameters(layoutsOf(config, scalar), params));
   if (tokenizer !== undefined) {
     const { specials } = tokenizer;

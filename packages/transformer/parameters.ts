@@ -113,11 +113,10 @@ function llamaWeights(model: Model): AdaptedDecoderWeights {
 
 /** Access to parameters by name, whether an adapter lies above them or not. */
 export function partsOf(model: Model) {
-  const all = model.adapter?.base ?? model.params;
   const lora = loraParts(model);
-  const find = (name: string): tf.Variable | undefined => all[name];
+  const find = (name: string): tf.Variable | undefined => model.params[name] ?? model.adapter?.base[name];
   const param = (name: string): tf.Variable => {
-    const found = all[name];
+    const found = find(name);
     if (found === undefined) throw new RangeError(`Cannot use the model: it has no parameter ${name}`);
     return found;
   };

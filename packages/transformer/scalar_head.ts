@@ -1,7 +1,7 @@
 import { fold, type Key, normals } from "@rlhf/core/random";
 import { linear } from "@rlhf/tensor/linear";
 import * as tf from "@tensorflow/tfjs-core";
-import { bertPooled } from "./_bert.ts";
+import { bertPooled, hasPooler } from "./_bert.ts";
 import { poolerName, predictsTokens } from "./_layout.ts";
 import { shiftLeft, shiftRight } from "./_shift.ts";
 import type { Sequences } from "./batch.ts";
@@ -23,16 +23,12 @@ export interface ScalarModel {
 
 /**
  * Puts a fresh head on a backbone, which it takes over, less the head over the vocabulary: weight N(0, 1/√(width + 1)) and
- * bias 0 (Stiennon et al. 2020). BERT gets its pooler as well, with weights N(0, 0.02) as in `initModel`.
+ * bias 0 (Stiennon et al. 2020). A BERT without a pooler gets one, with weights N(0, 0.02) as in `initModel`; beside an
+ * adapter it is trained as the head is.
  * Give it `cloneModel(policy)` to leave the policy alone. Free it with {@link disposeScalarModel}.
- *
- * @throws RangeError for a BERT with an adapter, which has no place for the pooler
  */
 export function initScalarModel(backbone: Model, key: Key): ScalarModel {
   const { architecture, width } = backbone.config;
-  if (architecture === "bert" && backbone.adapter !== undefined) {
-    throw new RangeError("Cannot put a scalar head on a BERT with an adapter: merge it first (mergeLora)");
-  }
   const normal = (from: Key, shape: [number] | [number, number], deviation: number) =>
     tf.tidy(() => {
       const values = normals(from, tf.util.sizeFromShape(shape)).map((value) => value * deviation);
@@ -43,7 +39,7 @@ export function initScalarModel(backbone: Model, key: Key): ScalarModel {
     if (predictsTokens(name)) param.dispose();
     else params[name] = param;
   }
-  if (architecture === "bert") {
+  if (architecture === "bert" && !hasPooler(backbone)) {
     params[`${poolerName}.weight`] = normal(fold(key, "pooler"), [width, width], 0.02);
     params[`${poolerName}.bias`] = tf.tidy(() => tf.variable(tf.zeros([width])));
   }
