@@ -61,7 +61,7 @@ export const saveAdapter = Effect.fn("transformer.saveAdapter")(function* (
 ) {
   const files = yield* FileSystem.FileSystem;
   const path = yield* Path.Path;
-  const scalar = "head" in model;
+  const scalar = "backbone" in model;
   const { config, adapter } = scalar ? model.backbone : model;
   if (adapter === undefined) {
     return yield* invalid({
