@@ -1,6 +1,6 @@
 /**
  * Holds the layering of docs/architecture.md: a package imports only from layers below its own, and only what its
- * package.json declares. Run by `npm test`.
+ * package.json declares. Run by `npm test`. Every package has the same exports.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -20,6 +20,14 @@ const sideways = new Set(["ppo → policy-gradient"]);
 /** These must install and run where tfjs cannot. */
 const withoutTfjs = new Set(["core", "hub", "tokenizer", "data", "labeler", "eval"]);
 
+/** Sources, and for `tsc -b` declarations: of sources it would not know the public name, and write `dist/` into what it emits. */
+const exported = {
+  ".": { declarations: "./dist/mod.d.ts", default: "./mod.ts" },
+  "./_*": null,
+  "./*": { declarations: "./dist/*.d.ts", default: "./*.ts" },
+  "./package.json": "./package.json",
+};
+
 const root = join(import.meta.dirname, "..");
 const rootManifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const layerOf = (name: string) => layers.findIndex((layer) => layer.includes(name));
@@ -32,8 +40,9 @@ for (const name of readdirSync(join(root, "packages"))) {
   const declared = new Set(Object.keys({ ...shipped, ...manifest.devDependencies }));
   if (!outside.includes(name) && layerOf(name) < 0)
     problems.push(`packages/${name}: no layer; add it in scripts/check_layers.ts`);
-  for (const file of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
-    if (!file.endsWith(".ts") || /(^|\/)(node_modules|dist)\//.test(file)) continue;
+  if (JSON.stringify(manifest.exports) !== JSON.stringify(exported))
+    problems.push(`packages/${name}/package.json: exports must be ${JSON.stringify(exported)}`);
+  for (const file of sourcesIn(folder)) {
     const test = file.endsWith("_test.ts") || file.startsWith("testing/");
     for (const imported of importsOf(readFileSync(join(folder, file), "utf8"))) {
       const where = `packages/${name}/${file}`;
@@ -62,6 +71,16 @@ for (const name of readdirSync(join(root, "packages"))) {
 if (problems.length > 0) {
   console.error(problems.join("\n"));
   process.exit(1);
+}
+
+/** All TypeScript below a folder, but for what is built or installed there: links in node_modules lead to all other packages. */
+function sourcesIn(folder: string, below = ""): Array<string> {
+  return readdirSync(join(folder, below), { withFileTypes: true }).flatMap((entry) => {
+    const path = join(below, entry.name);
+    if (entry.isDirectory())
+      return /^(node_modules|dist|build)$/.test(entry.name) ? [] : sourcesIn(folder, path);
+    return entry.name.endsWith(".ts") ? [path] : [];
+  });
 }
 
 function importsOf(source: string): Array<string> {

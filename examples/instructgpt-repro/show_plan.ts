@@ -3,7 +3,7 @@ import { fold, InvalidInput, key, Progress } from "@rlhf/core";
 import { speeds } from "@rlhf/doctor";
 import { parameterCount } from "@rlhf/transformer";
 import { Effect } from "effect";
-import { planOf, type StagePlan } from "./plan.ts";
+import type { StagePlan } from "./plan.ts";
 import type { Setting } from "./setting.ts";
 
 /** What Node's own heap grows by while a run goes on. */
@@ -47,13 +47,10 @@ export const refuseWhatDoesNotFit = (
 };
 
 /** Tells whoever watches what the run is going to do, with times from a short measurement of this model on this machine. */
-export const showPlan = Effect.fn("showPlan")(function* ({
-  config,
-  data,
-  encoded,
-  tokenizer,
-  base,
-}: Setting) {
+export const showPlan = Effect.fn("showPlan")(function* (
+  { config, encoded, tokenizer, base }: Omit<Setting, "data">,
+  plans: ReadonlyArray<StagePlan>,
+) {
   const { publish } = yield* Progress;
   const { eos, pad } = tokenizer.specials;
   const rows = encoded.demonstrations
@@ -66,7 +63,6 @@ export const showPlan = Effect.fn("showPlan")(function* ({
   const vocabularyShare = (vocabSize * width) / parameterCount(base.config);
   const seconds = ({ trained, valued, scored, sampled }: StagePlan) =>
     (trained - valued * vocabularyShare) / speed.training + scored / speed.scoring + sampled / speed.sampling;
-  const plans = planOf(config, { model: base.config, encoded, ownComparisons: data.own.comparisons });
   const own = processMemory();
   const peak = own + Math.max(...plans.map(({ memory }) => memory.total));
   const total = plans.reduce((sum, plan) => sum + seconds(plan), 0);

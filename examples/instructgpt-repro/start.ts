@@ -46,12 +46,12 @@ export const start = <E>(pipeline: (setting: Setting) => Effect.Effect<Results, 
       const config = yield* decodeConfig(Config, fields);
       const byDefault = `runs/${preset}-seed${config.seed}`;
       const path = yield* resume ? newestRun(config.run, byDefault) : freePath(config.run, byDefault);
-      const setting = yield* Effect.andThen(showProgress, prepare(config)).pipe(
+      const { setting, plans } = yield* Effect.andThen(showProgress, prepare(config)).pipe(
         Effect.scoped,
         Effect.provide(Progress.layer),
       );
       if (resume) yield* refuseOtherConfig(path, setting.config);
-      yield* run(pipeline(setting), setting, path);
+      yield* run(pipeline(setting), { setting, plans, path });
     }).pipe(Effect.provide(Backend.layer(wanted.backend)));
   });
   program.pipe(
@@ -100,9 +100,10 @@ const prepare = Effect.fn("prepare")(function* (wanted: Config) {
   const model = given?.config ?? shape;
   const config = { ...wanted, model };
   const encoded = yield* encodeData(data, tokenizer, config);
-  yield* refuseWhatDoesNotFit(planOf(config, { model, encoded, ownComparisons: data.own.comparisons }));
+  const plans = planOf(config, { model, encoded, ownComparisons: data.own.comparisons });
+  yield* refuseWhatDoesNotFit(plans);
   const base = given ?? initModel(shape, fold(key(wanted.seed), "model"));
-  return { config, data, tokenizer, base, encoded } satisfies Setting;
+  return { setting: { config, data, tokenizer, base, encoded } satisfies Setting, plans };
 });
 
 const holdsRun = (path: string) =>
@@ -146,7 +147,10 @@ const refuseOtherConfig = Effect.fnUntraced(function* (path: string, config: Con
   });
 });
 
-const run = <E, R>(pipeline: Effect.Effect<Results, E, R>, setting: Setting, path: string) =>
+const run = <E, R>(
+  pipeline: Effect.Effect<Results, E, R>,
+  { setting, plans, path }: Effect.Success<ReturnType<typeof prepare>> & { readonly path: string },
+) =>
   Effect.gen(function* () {
     const { config, data } = setting;
     const folder = yield* RunFolder;
@@ -160,7 +164,7 @@ const run = <E, R>(pipeline: Effect.Effect<Results, E, R>, setting: Setting, pat
         `${data.evaluation.length} evaluation prompts`,
     );
     yield* showProgress;
-    yield* showPlan(setting);
+    yield* showPlan(setting, plans);
     const results = yield* pipeline;
     yield* writeReport({
       ...results,

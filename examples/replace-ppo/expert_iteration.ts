@@ -11,21 +11,23 @@ import { Effect } from "effect";
 import { klTo } from "./kl_to.ts";
 import type { Optimize } from "./last_stage.ts";
 
-const [rounds, n] = [4, 8];
+const rounds = 4;
+/** Responses to each prompt. */
+export const candidates = 8;
 
 export const optimize: Optimize = Effect.fn("expert iteration")(function* (stage) {
   const { rewardModel, prompts, tokenizer, key } = stage;
   const { ppo, sft } = stage.config;
-  const promptsPerRound = Math.max(2, Math.floor((ppo.iterations * ppo.batchSize) / (rounds * n)));
+  const promptsPerRound = Math.max(2, Math.floor((ppo.iterations * ppo.batchSize) / (rounds * candidates)));
   const config = ExpertIterationConfig.make({
     rounds: 1,
     promptsPerRound,
-    n,
+    n: candidates,
     validationPrompts: Math.ceil(promptsPerRound / 10),
     maxNewTokens: ppo.maxNewTokens,
     temperature: ppo.temperature,
     missingEosPenalty: ppo.missingEosPenalty,
-    sft: { ...sft, epochs: 1, learningRate: ppo.policyLearningRate },
+    sft: { ...sft, epochs: 1 },
   });
   const { publish } = yield* Progress;
   const policy = cloneModel(stage.policy);

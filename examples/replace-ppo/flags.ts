@@ -19,6 +19,7 @@ export const help = `The InstructGPT pipeline, its last stage by every optimizer
   --optimizers LIST   of ${Object.keys(optimizers).join(", ")}; all unless given
   --seeds LIST        seeds of the last stage; 1,2,3 unless given
   --run FOLDER        where everything is left; runs/replace-ppo unless given
+  --resume            goes on with the run in that folder; what is trained stays
   --smoke             everything, so small that nothing of note is learned
   --help              this text`;
 
@@ -27,6 +28,7 @@ const options = {
   optimizers: { type: "string", default: Object.keys(optimizers).join() },
   seeds: { type: "string", default: "1,2,3" },
   run: { type: "string", default: "runs/replace-ppo" },
+  resume: { type: "boolean", default: false },
   smoke: { type: "boolean", default: false },
   help: { type: "boolean", default: false },
 } as const;

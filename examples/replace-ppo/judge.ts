@@ -96,6 +96,7 @@ export function judges(run: OpenRun, config: Config) {
       winRateBySeed: bySeed.map(({ rate }) => rate.value),
       kl: mean(runs.map(({ kl }) => kl)),
       seconds: mean(runs.map(({ seconds }) => seconds)),
+      cpuSeconds: mean(runs.map(({ cpuSeconds }) => cpuSeconds)),
       peakMebibytes: Math.max(...runs.map(({ peakMebibytes }) => peakMebibytes)),
       curves: yield* curves(name, seeds[0]!),
     };

@@ -9,18 +9,19 @@ import { fork } from "node:child_process";
 import { resolve } from "node:path";
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime";
 import * as NodeServices from "@effect/platform-node/NodeServices";
-import { fold, InvalidInput, key, Progress, RunFolder } from "@rlhf/core";
+import { InvalidInput, layerCheckpoints, Progress, RunFolder } from "@rlhf/core";
 import { Backend } from "@rlhf/tensor";
 import { Console, Effect, FileSystem, Layer } from "effect";
 import { Config } from "../instructgpt-repro/config.ts";
-import { loadData } from "../instructgpt-repro/data.ts";
 import { decodeConfig } from "../instructgpt-repro/flags.ts";
 import { manifest } from "../instructgpt-repro/manifest.ts";
+import { showPlan } from "../instructgpt-repro/show_plan.ts";
 import { showProgress } from "../instructgpt-repro/terminal.ts";
 import { type Flags, help, readFlags, UsageError } from "./flags.ts";
 import { handOver } from "./hand_over.ts";
 import { type Judged, judges } from "./judge.ts";
-import { openRun, readConfig } from "./open_run.ts";
+import { isComplete, openRun, prepare, readConfig } from "./open_run.ts";
+import { plansOf } from "./plan.ts";
 import { type Failure, writeReport } from "./report.ts";
 import { sharedPresets, withBudget } from "./settings.ts";
 import { trainSharedStages } from "./shared_stages.ts";
@@ -31,19 +32,31 @@ const compare = Effect.fn("compare")(function* (flags: Flags, config: Config) {
   yield* Console.log(`Backend ${backend.name}: ${backend.reason}\nRun folder ${folder.path}`);
   yield* showProgress;
 
-  const from = resolve(flags.from ?? folder.file("shared"));
-  const data = yield* loadData(config, fold(key(config.seed), "data"));
-  if (flags.from === undefined) yield* Effect.provide(trainSharedStages(config, data), RunFolder.layer(from));
-  const run = yield* openRun(from, config, data);
-  const { criteria: _, ...hashed } = data; // without the functions
+  const from = resolve(flags.from ?? sharedIn(flags.run));
+  const trained = yield* isComplete(from);
+  const setting = yield* prepare(from, config);
+  yield* showPlan(setting, plansOf(setting, flags, trained));
+  if (!trained) {
+    const resumable = Layer.provideMerge(layerCheckpoints(), RunFolder.layer(from));
+    yield* Effect.provide(trainSharedStages(setting), resumable);
+  }
+  const run = yield* openRun(from, setting);
+  const { criteria: _, ...hashed } = setting.data; // without the functions
   const record = manifest({ seed: config.seed, backend, data: hashed });
   yield* folder.writeJson("manifest.json", record);
   yield* handOver(from, config, run);
 
+  const files = yield* FileSystem.FileSystem;
   const failures: Array<Failure> = [];
   for (const seed of flags.seeds) {
     for (const name of flags.optimizers) {
+      const own = folder.file(`${name}-seed${seed}`);
       yield* Console.log(`\n── ${name}, seed ${seed}`);
+      if (yield* files.exists(`${own}/cost.json`)) {
+        yield* Console.log("  trained already");
+        continue;
+      }
+      yield* files.remove(own, { recursive: true, force: true }); // what an interrupted process left
       const code = yield* trainApart(folder.path, name, seed, config.backend);
       if (code !== 0) failures.push({ name, seed });
     }
@@ -73,25 +86,30 @@ const trainApart = (run: string, name: string, seed: number, backend: string) =>
     return Effect.sync(() => child.kill());
   });
 
+/** Where the stages before the last are, if this run trains them. */
+const sharedIn = (run: string) => `${run}/shared`;
+
 /** A run never writes into the folder of another. */
 const refuseUsed = Effect.fnUntraced(function* (path: string) {
   const files = yield* FileSystem.FileSystem;
   if (!(yield* files.exists(path)) || (yield* files.readDirectory(path)).length === 0) return;
   const problem = `${path} is not empty`;
-  return yield* new InvalidInput({
-    problems: [{ where: "--run", problem, remedy: "Name another folder, or remove this one" }],
-  });
+  const remedy = "Name another folder, or go on with this one by --resume";
+  return yield* new InvalidInput({ problems: [{ where: "--run", problem, remedy }] });
+});
+
+/** The settings of the stages before the last, from the run that has them, or of those that will be trained. */
+const chooseConfig = Effect.fnUntraced(function* ({ from, run, resume, smoke }: Flags) {
+  if (from !== undefined) return yield* readConfig(from);
+  if (resume && (yield* isComplete(sharedIn(run)))) return yield* readConfig(sharedIn(run));
+  return yield* decodeConfig(Config, sharedPresets[smoke ? "smoke" : "small"]);
 });
 
 const program = Effect.gen(function* () {
   const flags = yield* readFlags(process.argv.slice(2));
   if (flags.help) return yield* Console.log(help);
-  yield* refuseUsed(flags.run);
-  const config = withBudget(
-    flags.from === undefined
-      ? yield* decodeConfig(Config, sharedPresets[flags.smoke ? "smoke" : "small"])
-      : yield* readConfig(flags.from),
-  );
+  if (!flags.resume) yield* refuseUsed(flags.run);
+  const config = withBudget(yield* chooseConfig(flags));
   yield* compare(flags, config).pipe(
     Effect.scoped,
     Effect.provide(Layer.merge(RunFolder.layer(flags.run), Progress.layer)),

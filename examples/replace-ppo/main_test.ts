@@ -12,7 +12,9 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-it("trains every optimizer and tells of all of them", { timeout: 120_000 }, async () => {
+it("trains every optimizer, tells of all of them, and goes on with what is there", {
+  timeout: 180_000,
+}, async () => {
   const run = join(folder, "run");
   const { code, output } = await start("--smoke", "--seeds", "1", "--run", run);
   expect(code, output).toBe(0);
@@ -29,7 +31,14 @@ it("trains every optimizer and tells of all of them", { timeout: 120_000 }, asyn
     expect(peakMebibytes).toBeGreaterThan(10);
   }
   expect(readFileSync(join(run, "report.html"), "utf8")).toContain("<!doctype html>");
-  expect(output).toContain(readFileSync(join(run, "table.md"), "utf8"));
+  const table = readFileSync(join(run, "table.md"), "utf8");
+  expect(output).toContain(table);
+  expect(output).toMatch(/Plan: .* parameters/);
+
+  const again = await start("--smoke", "--seeds", "1", "--run", run, "--resume");
+  expect(again.code, again.output).toBe(0);
+  expect(again.output.split("trained already")).toHaveLength(names.length + 1);
+  expect(again.output).toContain(table); // the same, with what training took
 });
 
 it("refuses a folder in use and one that is no run, before any work starts", async () => {

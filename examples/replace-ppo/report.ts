@@ -72,14 +72,15 @@ function rowOf(one: Judged): Row {
     "by seed": one.winRateBySeed.map(percent).join(", "),
     "KL, nats": free ? `${one.kl.toFixed(2)} *` : one.kl.toFixed(2),
     ...answersOf(one),
-    "wall time": `${one.seconds.toFixed(one.seconds < 10 ? 1 : 0)} s`,
+    "wall time": seconds(one.seconds),
+    "CPU time": seconds(one.cpuSeconds),
     "peak memory": `${one.peakMebibytes.toFixed(0)} MiB`,
   };
 }
 
 function startRow(start: Start): Row {
   const none = { "gold win rate over SFT": "–", "by seed": "–", "KL, nats": "0" };
-  return { optimizer: "sft, the start", ...none, ...answersOf(start), "wall time": "–", "peak memory": "–" };
+  return { optimizer: "sft, the start", ...none, ...answersOf(start) };
 }
 
 function answersOf({ words, length, distinct2, distinctAnswers }: Omit<Start, "answered">): Row {
@@ -107,6 +108,10 @@ function markdown(rows: ReadonlyArray<Row>): string {
 
 function interval({ value, low, high }: Interval): string {
   return `${percent(value)} (${percent(low)} to ${percent(high)})`;
+}
+
+function seconds(value: number): string {
+  return `${value.toFixed(value < 10 ? 1 : 0)} s`;
 }
 
 function percent(share: number): string {

@@ -3,30 +3,22 @@ import { simulatedLabelers } from "@rlhf/labeler";
 import { pretrain } from "@rlhf/pretrain";
 import { trainReward } from "@rlhf/reward";
 import { finetune } from "@rlhf/sft";
-import { tokenizerFromJson, trainBpe } from "@rlhf/tokenizer";
-import { cloneModel, initModel } from "@rlhf/transformer";
+import { cloneModel } from "@rlhf/transformer";
 import { Effect } from "effect";
 import { chooseByReward } from "../instructgpt-repro/choose_checkpoint.ts";
 import { collectComparisons } from "../instructgpt-repro/comparisons.ts";
-import type { Config } from "../instructgpt-repro/config.ts";
-import type { PipelineData } from "../instructgpt-repro/data.ts";
-import { encodeData } from "../instructgpt-repro/encode.ts";
 import { loadEpochs, save, saveComparisons } from "../instructgpt-repro/save.ts";
+import type { Setting } from "../instructgpt-repro/setting.ts";
 
 /**
  * Pretraining, SFT, comparisons and a reward model: the pipeline of `examples/instructgpt-repro` up to its last stage, with
  * its keys, left in the run folder as it leaves them.
  */
-export const trainSharedStages = Effect.fn("shared stages")(function* (config: Config, data: PipelineData) {
+export const trainSharedStages = Effect.fn("shared stages")(function* (setting: Setting) {
+  const { config, data, encoded, tokenizer, base } = setting;
   const folder = yield* RunFolder;
   yield* folder.writeJson("config.json", config);
   const root = key(config.seed);
-  const tokenizer = tokenizerFromJson(trainBpe(data.corpus.train, { vocabSize: config.vocabulary }));
-  const encoded = yield* encodeData(data, tokenizer, config);
-  const base = initModel(
-    { architecture: "gpt2", vocabSize: tokenizer.vocabSize, ...config.model },
-    fold(root, "model"),
-  );
 
   yield* pretrain({
     model: base,

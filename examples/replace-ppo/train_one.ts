@@ -18,9 +18,14 @@ const program = Effect.gen(function* () {
   yield* showProgress;
   const stage = yield* takeOver(run, Number(seed));
   const { optimize } = yield* Effect.promise(optimizers[name]!);
-  const started = performance.now();
+  const [started, before] = [performance.now(), process.cpuUsage()];
   const policy = yield* optimize(stage);
-  const cost: Cost = { seconds: (performance.now() - started) / 1000, peakMebibytes: peakMebibytes() };
+  const { user, system } = process.cpuUsage(before);
+  const cost: Cost = {
+    seconds: (performance.now() - started) / 1000,
+    cpuSeconds: (user + system) / 1e6,
+    peakMebibytes: peakMebibytes(),
+  };
   yield* save("policy", policy, stage.tokenizer);
   yield* folder.writeJson("cost.json", cost);
 });

@@ -1,20 +1,22 @@
+import { looks } from "./_models.ts";
+
 /**
- * The look of the report page. Colors follow Okabe and Ito (2008), darkened or lightened until they stand out from the
- * page in both themes; lines and symbols differ too, so that nothing depends on color alone.
+ * The look of the report page. The first colors follow Okabe and Ito (2008), darkened or lightened until they stand out
+ * from the page in both themes; lines and symbols differ too, so that nothing depends on color alone.
  */
 export const reportStyle = `
 :root {
   color-scheme: light dark;
   --page: #faf9f6; --surface: #ffffff; --ink: #1c1d20; --soft: #5c6068; --edge: #e2dfd8; --tint: #f2f0ea;
   --base: #6b7078; --sft: #0069b3; --reward: #a34586; --ppo: #c65102; --ptx: #00755a;
-  --other1: #8a6a00; --other2: #5a4fcf; --other3: #a3293d;
-  --base-dash: none; --sft-dash: none; --reward-dash: none; --ppo-dash: none; --other2-dash: none; --ptx-dash: 7 3; --other1-dash: 2 4; --other3-dash: 9 3 2 3;
+  --other1: #8a6a00; --other2: #5a4fcf; --other3: #a3293d; --other4: #7a4a21; --other5: #007c8f; --other6: #4f7a00;
+  --base-dash: none; --sft-dash: none; --reward-dash: none; --ppo-dash: none; --other2-dash: none; --ptx-dash: 7 3; --other1-dash: 2 4; --other3-dash: 9 3 2 3; --other4-dash: 12 4; --other5-dash: 5 2 1 2; --other6-dash: 1 3;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #131417; --surface: #1b1d21; --ink: #e9e7e2; --soft: #a2a6ae; --edge: #30333a; --tint: #24272c;
     --base: #a0a6b0; --sft: #5cb8f0; --reward: #e29acb; --ppo: #f2914f; --ptx: #31c7a0;
-    --other1: #e3c14a; --other2: #a9a2ff; --other3: #f28b97;
+    --other1: #e3c14a; --other2: #a9a2ff; --other3: #f28b97; --other4: #d2a679; --other5: #4fd0e0; --other6: #b4d455;
   }
 }
 * { box-sizing: border-box; }
@@ -85,7 +87,7 @@ summary { cursor: pointer; font-size: .92rem; padding: .35rem 0; color: var(--sf
 .answer dl div { display: flex; gap: .3rem; }
 .answer dd { margin: 0; color: var(--ink); }
 .swatch { width: .7rem; height: .7rem; border-radius: 50%; background: var(--look); flex: none; }
-${["base", "sft", "reward", "ppo", "ptx", "other1", "other2", "other3"].map((look) => `.${look} { --look: var(--${look}); }`).join("\n")}
+${looks.map((look) => `.${look} { --look: var(--${look}); }`).join("\n")}
 ul.notes { padding-left: 1.2rem; max-width: 68ch; }
 ul.notes li { margin: .4rem 0; }
 footer { color: var(--soft); font-size: .85rem; padding-top: 1rem; padding-bottom: 3rem; }

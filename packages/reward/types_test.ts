@@ -33,7 +33,9 @@ it("is a compile error to leave a service out, or to pass another kind of record
     const scoredByPolicy = score(policy, [[1]]);
     // @ts-expect-error a response alone is no episode: its prompt is missing
     const withoutPrompt = scoreEpisodes(rewardModel)(responses);
-    return { complete, unwatched, unencoded, unranked, scoredByPolicy, withoutPrompt };
+    // @ts-expect-error a reward model is no policy; its backbone would be
+    const rewardModelAsPolicy: Model = rewardModel;
+    return { complete, unwatched, unencoded, unranked, scoredByPolicy, withoutPrompt, rewardModelAsPolicy };
   };
   expect(check).toBeTypeOf("function");
 });

@@ -64,7 +64,7 @@ export const saveAdapter = Effect.fn("transformer.saveAdapter")(function* (
   base: string,
 ) {
   const path = yield* Path.Path;
-  const scalar = "head" in model;
+  const scalar = "backbone" in model;
   const backbone = scalar ? model.backbone : model;
   const { config, adapter } = backbone;
   if (adapter === undefined) {

@@ -48,7 +48,7 @@ export const saveCheckpoint = Effect.fn("transformer.saveCheckpoint")(function* 
 ) {
   const path = yield* Path.Path;
   const { config, params } = model;
-  const scalar = "head" in model;
+  const scalar = "backbone" in model;
   if ((scalar ? model.backbone : model).adapter !== undefined) {
     return yield* invalid({
       where: folder,

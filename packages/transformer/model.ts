@@ -16,6 +16,8 @@ export interface Model {
     /** The parameters that stand still. They belong to the model below the adapter, which must outlive this one. */
     readonly base: Params;
   };
+  /** A `ScalarModel` has a head of its own and is no `Model`: its `backbone` is. */
+  readonly head?: never;
 }
 
 /**

@@ -7,6 +7,10 @@ export interface Budget {
   readonly function: string;
   /** A bundle with that function alone, minified, without tfjs. */
   readonly kilobytes: number;
+  /** It has native code or brings some, and so is not tried on Deno and Bun. */
+  readonly nodeOnly?: boolean;
+  /** What the package is for: an example that says `missing` where there is none does what it should. */
+  readonly device?: { readonly name: string; readonly missing: string };
 }
 
 const budget = (megabytes: number, importing: number, function_: string, kilobytes: number): Budget => ({

@@ -6,12 +6,12 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-/** Runs a program to its end, or for five minutes; one that fails is an outcome, not an exception. */
+/** Runs a program to its end, or for ten minutes; one that fails is an outcome, not an exception. */
 export function run(
   [program, ...args]: ReadonlyArray<string>,
   { cwd, env = {} }: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv },
 ): Promise<Outcome> {
-  const options = { cwd, env: { ...plainEnvironment(), ...env }, timeout: 300_000, maxBuffer: 1 << 26 };
+  const options = { cwd, env: { ...plainEnvironment(), ...env }, timeout: 600_000, maxBuffer: 1 << 26 };
   return new Promise((done) => {
     execFile(program!, args, options, (error, stdout, stderr) => {
       const status = error === null ? 0 : typeof error.code === "number" ? error.code : 1;

@@ -3,102 +3,58 @@
  * example run on every runtime, its types, its tree-shaking and its costs checked. `npm run pack:check`, or
  * `npm run pack:check -- kl ppo` for some packages. Takes minutes, and needs the registry of npm.
  */
+import { availableParallelism } from "node:os";
 import { absenceProblems } from "./absent.ts";
-import { type Budget, budgets } from "./budgets.ts";
-import { run } from "./commands.ts";
-import { bundleOf, importTime } from "./costs.ts";
-import { type Installation, installAlone } from "./installation.ts";
+import { checkPackage, type Row } from "./check_package.ts";
 import { startRegistry } from "./registry.ts";
-import { installRuntimes, nodes, others, type Runtime } from "./runtimes.ts";
-import { packAll, type Tarball } from "./tarballs.ts";
-import { exampleTypeProblems, typeProblems } from "./types.ts";
+import { installRuntimes, nodes } from "./runtimes.ts";
+import { packAll } from "./tarballs.ts";
 import { releaseProblems } from "./versions.ts";
 
+const started = performance.now();
 const chosen = process.argv.slice(2);
-const newest = nodes.at(-1)!;
-/** They have native code or, in the case of `webgpu`, bring some. */
-const onlyNode = new Set(["@rlhf/backend-native", "@rlhf/backend-webgpu"]);
-
 console.log("Packing, and fetching the runtimes …");
-const tarballs = await packAll();
-await installRuntimes();
+const [tarballs] = await Promise.all([packAll(), installRuntimes()]);
+const unknown = chosen.filter((folder) => tarballs.every((tarball) => tarball.folder !== folder));
+if (unknown.length > 0) throw new Error(`There is no packages/${unknown.join(", packages/")}`);
 const registry = await startRegistry(tarballs);
-const problems: Array<string> = [];
-const table: Record<string, Record<string, string>> = {};
-for (const tarball of tarballs.filter(({ folder }) => chosen.length === 0 || chosen.includes(folder))) {
-  const row: Record<string, string> = {};
-  const found = [...(await typeProblems(tarball))];
-  const installations = await Promise.all(
-    nodes.map(async (node) => ({
-      node,
-      installed: await installAlone(tarball, { registry, node, tarballs }),
-    })),
-  );
-  for (const { node, installed } of installations) {
-    found.push(...installed.problems);
-    found.push(...(await tryExample(node, installed.example.js, installed, row)));
-    if (node !== newest) continue;
-    found.push(...(await exampleTypeProblems(installed)));
-    found.push(...(await costProblems(tarball, installed, row)));
-    if (onlyNode.has(tarball.name)) continue;
-    for (const runtime of others)
-      found.push(...(await tryExample(runtime, installed.example.ts, installed, row)));
-  }
-  table[tarball.name] = row;
-  console.log(`${found.length === 0 ? "✓" : "✗"} ${tarball.name}`);
-  for (const problem of found) console.log(`  ${problem}`);
-  problems.push(...found);
-}
-if (chosen.length === 0) {
-  const release = [...(await releaseProblems()), ...(await absenceProblems(newest))];
-  for (const problem of release) console.log(problem);
-  problems.push(...release);
-}
+const table = new Map<string, Row>();
+const checks = tarballs
+  .filter(({ folder }) => chosen.length === 0 || chosen.includes(folder))
+  .map((tarball) => ({
+    name: tarball.name,
+    check: async (): Promise<ReadonlyArray<string>> => {
+      const { row, problems } = await checkPackage(tarball, registry, tarballs);
+      table.set(tarball.name, row);
+      return problems;
+    },
+  }));
+if (chosen.length === 0) checks.push({ name: "a release from a clean clone", check: releaseProblems });
+
+const total = checks.length;
+let [done, failed] = [0, 0];
+const workers = Array.from({ length: Math.min(4, availableParallelism()) }, async () => {
+  for (let next = checks.shift(); next !== undefined; next = checks.shift())
+    report(next.name, await next.check());
+});
+await Promise.all(workers);
+// This takes away from what was installed, and so comes last.
+if (chosen.length === 0) report("what is absent", await absenceProblems(nodes.at(-1)!));
 registry.close();
-console.table(table);
+console.table(Object.fromEntries([...table].sort(([a], [b]) => a.localeCompare(b))));
 console.log("In brackets: what is allowed (scripts/pack_check/budgets.ts).");
-if (problems.length > 0) {
-  console.error(`${problems.length} problems`);
+if (failed > 0) {
+  console.error(`${failed} problems`);
   process.exitCode = 1;
 }
 
-/** Runs the README's example; how long it took goes into the table. */
-async function tryExample(
-  runtime: Runtime,
-  file: string,
-  { folder }: Installation,
-  row: Record<string, string>,
-): Promise<ReadonlyArray<string>> {
-  const start = performance.now();
-  const { status, stdout, stderr } = await run(runtime.command(file), { cwd: folder });
-  if (status !== 0 && stderr.includes("NoAdapter")) {
-    row[runtime.name] = "no GPU here"; // and the example has said so
-    return [];
-  }
-  row[runtime.name] = status === 0 ? `${((performance.now() - start) / 1000).toFixed(1)} s` : "fails";
-  return status === 0 ? [] : [`the example fails on ${runtime.name}:\n${stdout}${stderr}`];
-}
-
-/** Measures what a package costs and compares it with its budget. */
-async function costProblems(
-  { name }: Tarball,
-  installed: Installation,
-  row: Record<string, string>,
-): Promise<ReadonlyArray<string>> {
-  const budget = budgets[name];
-  if (budget === undefined) return [`${name} has no budget in scripts/pack_check/budgets.ts`];
-  const bundle = await bundleOf(name, budget.function, installed);
-  const costs: Readonly<Record<Exclude<keyof Budget, "function">, number>> = {
-    megabytes: installed.megabytes,
-    importing: await importTime(name, installed, newest),
-    kilobytes: bundle.kilobytes,
-  };
-  const cell = (key: keyof typeof costs, unit: string): string =>
-    `${costs[key].toFixed(costs[key] < 10 ? 1 : 0)} ${unit} (${budget[key]})`;
-  row.installed = `${installed.packages.length} packages, ${cell("megabytes", "MB")}`;
-  row.import = cell("importing", "ms");
-  row["one function"] = `${budget.function}, ${cell("kilobytes", "kB")}`;
-  return (Object.keys(costs) as Array<keyof typeof costs>)
-    .filter((key) => costs[key] > budget[key])
-    .map((key) => `${key}: ${costs[key].toFixed(1)} is more than the ${budget[key]} allowed`);
+/** Says how far the check is, and what it has found. */
+function report(name: string, problems: ReadonlyArray<string>): void {
+  failed += problems.length;
+  done += 1;
+  const seconds = Math.round((performance.now() - started) / 1000);
+  console.log(
+    `${problems.length === 0 ? "✓" : "✗"} ${name}  (${Math.min(done, total)} of ${total}, ${seconds} s)`,
+  );
+  for (const problem of problems) console.log(`  ${problem}`);
 }
