@@ -14,6 +14,15 @@ const customaryNames = {
   mask: ["<|mask|>", "<mask>", "[MASK]"],
 };
 
+/** The token that plays a role: the one that is named, else the first customary name that the vocabulary has. */
+export function roleToken(
+  role: keyof typeof customaryNames,
+  given: Partial<SpecialTokens>,
+  isToken: (token: string) => boolean,
+): string | undefined {
+  return given[role] ?? customaryNames[role].find(isToken);
+}
+
 /**
  * The ids of the tokens that `given` names, for the roles it leaves out those of the customary names.
  *
@@ -28,7 +37,7 @@ export function specialIds(
   const ids: { -readonly [Role in keyof SpecialIds]?: number } = {};
   for (const role of specialRoles) {
     const names = customaryNames[role];
-    const token = given[role] ?? names.find((name) => idOf(name) !== undefined);
+    const token = roleToken(role, given, (name) => idOf(name) !== undefined);
     const id = token === undefined ? undefined : idOf(token);
     if (id !== undefined) ids[role] = id;
     else if (token !== undefined) {
@@ -54,4 +63,4 @@ export function specialIds(
 
 /** PAD = EOS is refused: masking the padding would mask the end of every response too. */
 export const padRemedy =
-  'give padding a token of its own: addSpecialTokens(json, ["<|pad|>"]) and specialTokens: { pad: "<|pad|>" }';
+  'give padding a token of its own: addPad: true when loading, or addSpecialTokens(json, ["<|pad|>"]) and specialTokens: { pad: "<|pad|>" }';

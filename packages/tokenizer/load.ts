@@ -7,15 +7,20 @@ import * as Path from "effect/Path";
 import { toByteCharacters } from "./_byte_alphabet.ts";
 import { gpt2Json } from "./_byte_level_json.ts";
 import { checkTokenizerJson } from "./_check_tokenizer_json.ts";
-import { specialIds, specialRoles } from "./_special_ids.ts";
+import { roleToken, specialIds, specialRoles } from "./_special_ids.ts";
 import { forEachWord } from "./_words.ts";
-import type { SpecialTokens } from "./special_tokens.ts";
+import { addSpecialTokens, defaultSpecialTokens, type SpecialTokens } from "./special_tokens.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import type { TokenizerJson } from "./tokenizer_json.ts";
 
 export interface LoadOptions {
   /** Which tokens play the roles. What is not named here is found by its customary name, such as `<|endoftext|>`. */
   readonly specialTokens?: Partial<SpecialTokens>;
+  /**
+   * Gives a vocabulary that has no token for padding alone, such as GPT-2's, one behind its last: `<|pad|>`. The model needs
+   * a row for it: `resizeEmbeddings` of `@rlhf/transformer`.
+   */
+  readonly addPad?: boolean;
 }
 
 /**
@@ -24,7 +29,7 @@ export interface LoadOptions {
  * @throws InvalidInput with everything that is wrong: a corrupt file, no eos or pad token, pad = eos.
  */
 export function tokenizerFromJson(json: unknown, options: LoadOptions = {}): Tokenizer {
-  return build(json, options.specialTokens ?? {}, "tokenizer.json");
+  return build(json, options, "tokenizer.json");
 }
 
 /**
@@ -57,7 +62,8 @@ export const loadTokenizer = Effect.fn("loadTokenizer")(function* (place: string
   const configFile = beside("tokenizer_config.json");
   const config = (yield* exists(configFile)) ? yield* readJson(configFile) : {};
   try {
-    return build(json, { ...configuredTokens(config), ...options.specialTokens }, file);
+    const specialTokens = { ...configuredTokens(config), ...options.specialTokens };
+    return build(json, { ...options, specialTokens }, file);
   } catch (error) {
     if (error instanceof InvalidInput) return yield* error;
     throw error;
@@ -75,8 +81,13 @@ const fetchTokenizer = Effect.fnUntraced(function* (place: string) {
   return file;
 });
 
-function build(value: unknown, given: Partial<SpecialTokens>, where: string): Tokenizer {
-  const json = checkTokenizerJson(value, where);
+function build(
+  value: unknown,
+  { specialTokens = {}, addPad = false }: LoadOptions,
+  where: string,
+): Tokenizer {
+  const checked = checkTokenizerJson(value, where);
+  const { json, given } = addPad ? withPad(checked, specialTokens) : { json: checked, given: specialTokens };
   const { engine, model } = makeEngine(json, where);
   const vocabSize = model.vocab.length;
   const specials = specialIds(given, (token) => engine.token_to_id(token), where);
@@ -103,6 +114,19 @@ function build(value: unknown, given: Partial<SpecialTokens>, where: string): To
     idToToken: (id) => engine.id_to_token(id),
     toJSON: () => json,
   };
+}
+
+/** The tokenizer with a token for padding alone, and the roles with it. */
+function withPad(json: TokenizerJson, given: Partial<SpecialTokens>) {
+  const tokens = new Set([
+    ...Object.keys(json.model.vocab),
+    ...json.added_tokens.map(({ content }) => content),
+  ]);
+  const tokenOf = (role: "eos" | "pad") => roleToken(role, given, (token) => tokens.has(token));
+  const pad = tokenOf("pad");
+  if (pad !== undefined && pad !== tokenOf("eos")) return { json, given };
+  const added = defaultSpecialTokens.pad;
+  return { json: addSpecialTokens(json, [added]), given: { ...given, pad: added } };
 }
 
 type Model = NonNullable<HuggingFace.Tokenizer["model"]>;

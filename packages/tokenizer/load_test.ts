@@ -88,6 +88,23 @@ it("adds special tokens behind the vocabulary", () => {
   expect(tokenizerFromJson(grown).vocabSize).toBe(291);
 });
 
+it("gives padding a token of its own where it is asked to, and where there is none", () => {
+  const isPad = ({ content }: { readonly content: string }) => content === "<|pad|>";
+  const { "<|pad|>": _, ...vocab } = json.model.vocab;
+  const bare = {
+    ...json,
+    added_tokens: json.added_tokens.filter((token) => !isPad(token)),
+    model: { ...json.model, vocab },
+  };
+  expect(() => tokenizerFromJson(bare)).toThrow("no pad token");
+  expect(tokenizerFromJson(bare, { addPad: true }).specials).toEqual({ eos: 0, pad: 290 });
+  const eosForPad = { specialTokens: { pad: "<|endoftext|>" }, addPad: true };
+  expect(tokenizerFromJson(bare, eosForPad).specials).toEqual({ eos: 0, pad: 290 });
+  expect(tokenizerFromJson(json, { addPad: true }).toJSON()).toBe(json);
+  const stored = tokenizerFromJson(tokenizerFromJson(bare, { addPad: true }).toJSON());
+  expect(stored.specials).toEqual({ eos: 0, pad: 290 });
+});
+
 it("decodes no id outside the vocabulary", () => {
   expect(() => tokenizer.decode([5, 290])).toThrow(
     "Cannot decode: ids must be in the vocabulary of 290 tokens, got 290",

@@ -13,6 +13,7 @@ export * from "./lora.ts";
 export * from "./memory.ts";
 export * from "./model.ts";
 export * from "./parameters.ts";
+export * from "./resize_embeddings.ts";
 export * from "./safetensors.ts";
 export * from "./scalar_head.ts";
 export * from "./tensor_file.ts";
