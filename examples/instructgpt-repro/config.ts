@@ -37,13 +37,22 @@ export const Config = Schema.Struct({
     null,
     "People's rankings, in place of the simulated labellers: .json or .jsonl",
   ),
-  vocabulary: setting(Count, 4096, "Tokens of the byte-level BPE trained on the corpus"),
+  vocabulary: setting(
+    Schema.Int.check(Schema.isGreaterThanOrEqualTo(258)),
+    4096,
+    "Tokens of the byte-level BPE trained on the corpus, the 256 bytes, end of sequence and padding included",
+  ),
   model: Schema.Struct({
     layers: setting(Count, 4, "Transformer blocks"),
     width: setting(Count, 256, "Size of the residual stream"),
     heads: setting(Count, 4, "Attention heads"),
     contextLength: setting(Count, 64, "Longest sequence, prompt and response together, in tokens"),
-  }),
+  }).check(
+    Schema.makeFilter(
+      ({ width, heads }) =>
+        width % heads === 0 || { path: ["width"], issue: `must be a multiple of --model.heads ${heads}` },
+    ),
+  ),
   tasks: Schema.Struct({
     demonstrations: setting(Count, 6000, "Demonstrations made from WordNet"),
     validation: setting(Count, 300, "Held-out demonstrations"),
@@ -72,12 +81,26 @@ export const Config = Schema.Struct({
       "How often simulated labellers slip; tuned so that two agree on about 73 % of pairs, as InstructGPT's people did",
     ),
     overlap: setting(Share, 0.1, "Share of the prompts that every labeller ranks, to measure agreement"),
-  }),
+  }).check(
+    Schema.makeFilter(
+      ({ fewest, most }) =>
+        fewest <= most || { path: ["fewest"], issue: `must not exceed --comparing.most ${most}` },
+    ),
+  ),
   reward: RewardConfig,
   ppo: PpoConfig,
   evaluation: Schema.Struct({
     temperature: setting(Positive, 1, "Sampling temperature of the answers that are compared"),
     resamples: setting(Count, 1000, "Bootstrap resamples of an interval"),
   }),
-});
+}).check(
+  Schema.makeFilter(
+    ({ base, model: { contextLength }, ppo: { maxNewTokens } }) =>
+      base !== null || // whose own context counts
+      maxNewTokens < contextLength || {
+        path: ["ppo", "maxNewTokens"],
+        issue: `must leave room for a prompt within --model.contextLength ${contextLength}`,
+      },
+  ),
+);
 export type Config = typeof Config.Type;

@@ -3,7 +3,6 @@ import {
   fold,
   InvalidInput,
   type Key,
-  type Problem,
   type Prompt,
   type Ranking,
   shuffled,
@@ -11,6 +10,7 @@ import {
 import { readCorpus, readDemonstrations, readRankings } from "@rlhf/data";
 import { readLexicon } from "@rlhf/labeler";
 import { Effect } from "effect";
+import { allProblems } from "./all_problems.ts";
 import type { Config } from "./config.ts";
 import { type Corpus, makeCorpus } from "./corpus.ts";
 import { taskCriteria } from "./judging.ts";
@@ -32,18 +32,33 @@ export interface PipelineData {
   readonly own: { readonly corpus: boolean; readonly demonstrations: boolean; readonly comparisons: boolean };
 }
 
+/** Where the user's own files are, if anywhere. */
+export type OwnFiles = Pick<Config, "corpus" | "demonstrations" | "comparisons">;
+
+/** The user's own files; fails with the problems of all of them at once. */
+export const readOwn = ({ corpus, demonstrations, comparisons }: OwnFiles) =>
+  allProblems([
+    corpus === null ? Effect.undefined : readCorpus(corpus),
+    demonstrations === null ? Effect.undefined : readDemonstrations(demonstrations),
+    comparisons === null ? Effect.undefined : readRankings(comparisons),
+  ]);
+
 /** WordNet's text and tasks, with the user's own files in place of each part that is given. */
 export const loadData = Effect.fn("loadData")(function* (config: Config, from: Key) {
-  const [corpus, demonstrations, rankings] = yield* allProblems(
-    config.corpus === null ? Effect.undefined : readCorpus(config.corpus),
-    config.demonstrations === null ? Effect.undefined : readDemonstrations(config.demonstrations),
-    config.comparisons === null ? Effect.undefined : readRankings(config.comparisons),
-  );
+  const [corpus, demonstrations, rankings] = yield* readOwn(config);
   const wordnet = readWordnet();
   const lexicon = readLexicon();
   const text =
     corpus === undefined ? makeCorpus(wordnet, from) : split(passages(corpus), 0.05, fold(from, "corpus"));
-  const tasks = makeTasks({ wordnet, lexicon, sizes: config.tasks, key: from });
+  const tasks = yield* Effect.try({
+    try: () => makeTasks({ wordnet, lexicon, sizes: config.tasks, key: from }),
+    catch: (error) =>
+      new InvalidInput({
+        problems: [
+          { where: "--tasks", problem: (error as RangeError).message, remedy: "Ask for fewer tasks" },
+        ],
+      }),
+  });
   const asked = ownPrompts(demonstrations ?? rankings ?? []);
   const prompts = split(asked, 0.1, fold(from, "prompts"));
   const heldOut = new Set(prompts.validation.map((prompt) => prompt.text));
@@ -71,23 +86,6 @@ export const loadData = Effect.fn("loadData")(function* (config: Config, from: K
     },
   } satisfies PipelineData;
 });
-
-/** Runs all readers, and fails with the problems of all of them at once. */
-const allProblems = <A, B, C, R1, R2, R3>(
-  a: Effect.Effect<A, InvalidInput, R1>,
-  b: Effect.Effect<B, InvalidInput, R2>,
-  c: Effect.Effect<C, InvalidInput, R3>,
-) =>
-  Effect.gen(function* () {
-    const problems: Array<Problem> = [];
-    const collect = <T, R>(reading: Effect.Effect<T, InvalidInput, R>) =>
-      Effect.catch(reading, (error) => {
-        problems.push(...error.problems);
-        return Effect.undefined;
-      });
-    const read = [yield* collect(a), yield* collect(b), yield* collect(c)] as const;
-    return problems.length > 0 ? yield* new InvalidInput({ problems }) : read;
-  });
 
 function ownPrompts(records: ReadonlyArray<{ readonly prompt: string }>): ReadonlyArray<TaskPrompt> {
   const texts = new Set(records.map(({ prompt }) => ending(prompt)));

@@ -47,6 +47,9 @@ export const parseFlags = Effect.fnUntraced(function* (
     if (known.has(flag)) values.set(flag, read(text, known.get(flag)!));
     else problems.push(`Unknown flag --${flag}${suggestion(flag, [...known.keys(), "preset", ...switches])}`);
   }
+  for (const flag of values.keys()) {
+    if (isOfAnotherKind(flag, given, known)) values.delete(flag);
+  }
   if (problems.length > 0) return yield* new UsageError({ problems });
   return {
     help: given.has("help"),
@@ -57,19 +60,57 @@ export const parseFlags = Effect.fnUntraced(function* (
   };
 });
 
-/** Decodes the fields and reports every value out of range at once, each by its flag. */
-export const decodeConfig = <S extends Schema.Codec<unknown, unknown>>(schema: S, fields: Fields) =>
-  Schema.decodeUnknownEffect(schema)(fields, { errors: "all", onExcessProperty: "error" }).pipe(
-    Effect.mapError((error) => {
-      const { issues } = SchemaIssue.makeFormatterStandardSchemaV1()(error.issue);
-      const problems: Array<Problem> = issues.map((issue) => ({
-        where: `--${(issue.path ?? []).map((part) => (typeof part === "object" ? part.key : part)).join(".")}`,
-        problem: issue.message,
-        remedy: "npm start -- --help shows the default and the meaning",
-      }));
-      return new InvalidInput({ problems });
-    }),
-  );
+/**
+ * Decodes the fields and reports every value out of range at once, each by its flag. Settings that have to fit each other
+ * are compared once each has a value that is possible: where the given one is not, that of `sound` takes its place.
+ */
+export const decodeConfig = Effect.fnUntraced(function* <S extends Schema.Codec<unknown, unknown>>(
+  schema: S,
+  fields: Fields,
+  sound: Fields = fields,
+) {
+  const decode = (values: Fields) =>
+    Schema.decodeUnknownEffect(schema)(values, { errors: "all", onExcessProperty: "error" });
+  const problemsOf = ({ issue }: Schema.SchemaError, values: ReadonlyMap<string, Json>) => {
+    const found = new Map<string, Problem>();
+    for (const { path = [], message } of SchemaIssue.makeFormatterStandardSchemaV1()(issue).issues) {
+      const flag = path.map((part) => (typeof part === "object" ? part.key : part)).join(".");
+      const got = values.has(flag) ? `, got ${JSON.stringify(values.get(flag))}` : "";
+      const remedy = "npm start -- --help shows the default and the meaning";
+      if (!found.has(flag)) found.set(flag, { where: `--${flag}`, problem: `${message}${got}`, remedy });
+    }
+    return found;
+  };
+  return yield* Effect.catch(decode(fields), (error) => {
+    const given = leaves(fields);
+    const problems = problemsOf(error, given);
+    const replacements = leaves(sound);
+    const mended = new Map(
+      [...given].map(([flag, value]) => [
+        flag,
+        problems.has(flag) ? (replacements.get(flag) ?? value) : value,
+      ]),
+    );
+    const fail = (more: ReadonlyMap<string, Problem>) =>
+      Effect.fail(new InvalidInput({ problems: [...new Map([...more, ...problems]).values()] }));
+    return decode(nest(mended)).pipe(
+      Effect.matchEffect({
+        onFailure: (other) => fail(problemsOf(other, mended)),
+        onSuccess: () => fail(new Map()),
+      }),
+    );
+  });
+});
+
+/** Whether a setting belongs to the kind of the preset, `klControl._tag`, where another kind was asked for. */
+function isOfAnotherKind(
+  flag: string,
+  given: ReadonlyMap<string, string>,
+  known: ReadonlyMap<string, Json>,
+): boolean {
+  const tag = `${flag.slice(0, flag.lastIndexOf(".") + 1)}_tag`;
+  return known.has(tag) && !given.has(flag) && given.has(tag) && given.get(tag) !== known.get(tag);
+}
 
 function leaves(fields: Fields, prefix = ""): Map<string, Json> {
   return new Map(

@@ -52,6 +52,7 @@ export function describeLabelers(
 ): LabelersReport {
   const { training, heldOut } = labelers;
   const { prompts, responses, rankings, pairs, tied } = datasetSize(texts);
+  const count = (size: number) => size.toLocaleString("en");
   const row = (role: string) => (labeler: (typeof training)[number]) => ({
     labeller: labeler.name,
     role,
@@ -61,8 +62,9 @@ export function describeLabelers(
   return {
     simulated: true,
     description:
-      `${training.length} simulated labellers ranked ${responses} responses to ${prompts} prompts: ${rankings} rankings, ${pairs} pairs, ` +
-      `${tied} of them tied. ${heldOut.length} more are held out and only judge. Each rates words as one of the ten ` +
+      `${training.length} simulated labellers ranked ${count(responses)} responses to ${count(prompts)} prompts: ` +
+      `${count(rankings)} rankings, ${count(pairs)} pairs, ${count(tied)} of them tied. ` +
+      `${heldOut.length} more are held out and only judge. Each rates words as one of the ten ` +
       "people behind VADER's lexicon did, weighs the criteria in its own way, and slips at random.",
     rows: [...training.map(row("training")), ...heldOut.map(row("held out"))],
   };
@@ -82,6 +84,12 @@ export function notEvaluated({ own }: PipelineData) {
       what: "instruction followed, asked-for mood, truthfulness",
       why: "the built-in checks read WordNet's tasks only, not prompts of your own",
     });
+    if (!own.comparisons) {
+      left.push({
+        what: "what your prompts ask for, in rankings, win rates and gold reward",
+        why: "simulated labellers judge answers to prompts of your own by form, fluency and harmlessness alone",
+      });
+    }
   }
   return left;
 }

@@ -13,8 +13,9 @@ import { Backend } from "@rlhf/tensor";
 import { loadTokenizer, tokenizerFromJson, trainBpe } from "@rlhf/tokenizer";
 import { initModel, loadCheckpoint } from "@rlhf/transformer";
 import { Console, Effect, FileSystem, Layer, type Path } from "effect";
+import { allProblems } from "./all_problems.ts";
 import { Config } from "./config.ts";
-import { loadData } from "./data.ts";
+import { loadData, type OwnFiles, readOwn } from "./data.ts";
 import { encodeData } from "./encode.ts";
 import { decodeConfig, parseFlags, UsageError } from "./flags.ts";
 import { helpText } from "./help.ts";
@@ -38,18 +39,18 @@ export const start = <E>(pipeline: (setting: Setting) => Effect.Effect<Results, 
     const args = process.argv.slice(2);
     const flags = yield* parseFlags(args, presets, defaultPreset);
     if (flags.help) return yield* Console.log(helpText(flags.preset));
-    const wanted = yield* decodeConfig(Config, flags.fields);
+    const wanted = yield* checkedConfig(flags);
     yield* Effect.gen(function* () {
       const backend = yield* Backend;
       yield* Console.log(`Backend ${backend.name}: ${backend.reason}`);
       const { preset, fields, resume } = yield* affordable(args, flags, backend.name);
       const config = yield* decodeConfig(Config, fields);
       const byDefault = `runs/${preset}-seed${config.seed}`;
-      const path = yield* resume ? newestRun(config.run, byDefault) : freePath(config.run, byDefault);
-      const { setting, plans } = yield* Effect.andThen(showProgress, prepare(config)).pipe(
-        Effect.scoped,
-        Effect.provide(Progress.layer),
-      );
+      const preparing = Effect.andThen(showProgress, prepare(config));
+      const [path, { setting, plans }] = yield* allProblems([
+        resume ? newestRun(config.run, byDefault) : freePath(config.run, byDefault),
+        preparing.pipe(Effect.scoped, Effect.provide(Progress.layer)),
+      ]);
       if (resume) yield* refuseOtherConfig(path, setting.config);
       yield* run(pipeline(setting), { setting, plans, path });
     }).pipe(Effect.provide(Backend.layer(wanted.backend)));
@@ -74,12 +75,16 @@ function describe(error: unknown): string {
   return `${first.message}\n… and ${error.problems.length - shown} more problems`;
 }
 
+type Flags = Effect.Success<ReturnType<typeof parseFlags>>;
+
+/** Where a value is out of range, the files that were named are read all the same, so that their problems show too. */
+const checkedConfig = ({ fields, preset }: Flags) =>
+  Effect.catch(decodeConfig(Config, fields, presets[preset]), (error) =>
+    Effect.andThen(allProblems([Effect.fail(error), readOwn(fields as OwnFiles)]), Effect.fail(error)),
+  );
+
 /** Without the native engine the default preset would take an hour: a smaller one takes its place, unless one was asked for. */
-const affordable = Effect.fnUntraced(function* (
-  args: ReadonlyArray<string>,
-  flags: Effect.Success<ReturnType<typeof parseFlags>>,
-  backend: string,
-) {
+const affordable = Effect.fnUntraced(function* (args: ReadonlyArray<string>, flags: Flags, backend: string) {
   const isChosen = args.some((arg) => arg === "--preset" || arg.startsWith("--preset="));
   if (isChosen || ["webgpu", "native", "tensorflow"].includes(backend)) return flags;
   yield* Console.log(
@@ -90,21 +95,37 @@ const affordable = Effect.fnUntraced(function* (
 
 const prepare = Effect.fn("prepare")(function* (wanted: Config) {
   yield* Console.log("Reading the data and training a tokenizer …");
-  const data = yield* loadData(wanted, fold(key(wanted.seed), "data"));
+  const [data, given] = yield* allProblems([
+    loadData(wanted, fold(key(wanted.seed), "data")),
+    wanted.base === null ? Effect.undefined : loadBase(wanted.base),
+  ]);
   const tokenizer =
-    wanted.base === null
-      ? tokenizerFromJson(trainBpe(data.corpus.train, { vocabSize: wanted.vocabulary }))
-      : yield* loadTokenizer(wanted.base);
+    given?.tokenizer ?? tokenizerFromJson(trainBpe(data.corpus.train, { vocabSize: wanted.vocabulary }));
   const shape = { architecture: "gpt2", vocabSize: tokenizer.vocabSize, ...wanted.model } as const;
-  const given = wanted.base === null ? undefined : yield* loadCheckpoint(wanted.base, tokenizer);
-  const model = given?.config ?? shape;
+  const model = given?.model.config ?? shape;
   const config = { ...wanted, model };
   const encoded = yield* encodeData(data, tokenizer, config);
   const plans = planOf(config, { model, encoded, ownComparisons: data.own.comparisons });
   yield* refuseWhatDoesNotFit(plans);
-  const base = given ?? initModel(shape, fold(key(wanted.seed), "model"));
+  const base = given?.model ?? initModel(shape, fold(key(wanted.seed), "model"));
   return { setting: { config, data, tokenizer, base, encoded } satisfies Setting, plans };
 });
+
+/** The checkpoint that takes the place of pretraining, with its tokenizer. */
+const loadBase = Effect.fnUntraced(
+  function* (place: string) {
+    const tokenizer = yield* loadTokenizer(place);
+    return { tokenizer, model: yield* loadCheckpoint(place, tokenizer) };
+  },
+  Effect.catchTags({
+    CheckpointNotFound: ({ message }) => refuseBase(message, "Check the path or the name"),
+    VocabularyMismatch: ({ message }) =>
+      refuseBase(message, "Put the tokenizer.json that the model was trained with beside it"),
+  }),
+);
+
+const refuseBase = (problem: string, remedy: string) =>
+  Effect.fail(new InvalidInput({ problems: [{ where: "--base", problem, remedy }] }));
 
 const holdsRun = (path: string) =>
   Effect.flatMap(FileSystem.FileSystem, (files) => files.exists(`${path}/manifest.json`));

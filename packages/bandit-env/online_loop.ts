@@ -95,7 +95,7 @@ export const onlineLoop = Effect.fn("bandit-env.onlineLoop")(function* <E, R, Af
   });
   const save = Effect.flatMap(iteration, (step) => kept.save(step, metrics));
 
-  yield* progress.publish({ _tag: "Started", stage, total, unit: "iteration" });
+  yield* progress.publish({ _tag: "Started", stage, total, unit: "iterations" });
   yield* run.pipe(
     Effect.uninterruptible, // but where the step allows it: while it samples and while it waits for scores
     Effect.onInterrupt(() => Effect.ignore(save)),

@@ -83,9 +83,15 @@ function fieldOf(value: unknown, name: string): unknown {
   return isObject(value) ? value[name] : undefined;
 }
 
+/** The shortest examples are the plainest; of the other formats the name will do. */
 export function remedyOf(kind: Kind): string {
-  const examples = formats.filter(({ reads }) => kind in reads).map(({ example }) => example);
-  return `write rows that look like ${examples.join(" or ")}, or say which field is which`;
+  const known = formats
+    .filter(({ reads }) => kind in reads)
+    .sort((a, b) => a.example.length - b.example.length);
+  const examples = known.slice(0, 3).map(({ example }) => example);
+  const others = known.slice(3).map(({ name }) => name);
+  const inOthers = others.length > 0 ? `, use another format (${others.join(", ")})` : "";
+  return `write rows that look like ${examples.join(" or ")}${inOthers}, or say which field is which`;
 }
 
 function namesOf(kind: Kind): string {

@@ -26,10 +26,10 @@ export function formatInterval({ value, low, high }: Interval): string {
   return `${formatNumber(value)} (${formatNumber(low)} – ${formatNumber(high)})`;
 }
 
-/** `clipFraction` → `Clip fraction`. */
+/** `clipFraction` → `Clip fraction`; a number keeps its hyphen: `1-grams`. */
 export function spellOut(name: string): string {
   const words = name
-    .replace(/[_-]+/g, " ")
+    .replace(/_+|(?<!\d)-+/g, " ")
     .replace(/([a-z0-9])([A-Z])/g, "$1 $2")
     .toLowerCase();
   return words.charAt(0).toUpperCase() + words.slice(1);

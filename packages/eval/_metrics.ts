@@ -24,6 +24,7 @@ const metrics: Readonly<Record<string, Shown>> = {
   clipFraction: { title: "Clip fraction", unit: "% of tokens", percent: true, main: true },
   valueLoss: { title: "Value loss", unit: "squared error", main: true },
   rlhfReward: { title: "Reward after the KL penalty", unit: "score" },
+  scoreDeviation: { title: "Spread of the learned reward", unit: "standard deviation, score" },
   klCoefficient: { title: "KL coefficient β", unit: "score per nat" },
   approxKl: { title: "Approximate KL of the update", unit: "nats per token" },
   ratio: { title: "Probability ratio", unit: "new / old" },

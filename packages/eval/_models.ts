@@ -36,20 +36,31 @@ const known: Readonly<Record<string, { readonly label: string; readonly look: Lo
   reinforce: { label: "REINFORCE", look: "other6" },
 };
 
-const spelling = (name: string) => name.toLowerCase().replace(/[\s_]+/g, "-");
+/** The model of a name, and what follows it in brackets: `ppo (round 2)` → `ppo`, ` (round 2)`. */
+function parts(name: string) {
+  const [, model = name, suffix = ""] = /^(.*?)(\s*\(.*\))?$/s.exec(name) ?? [];
+  return { model: known[model.toLowerCase().replace(/[\s_]+/g, "-")], suffix };
+}
 
 /** The name of a model or stage as people write it: `ppo-ptx` → `PPO-ptx`. */
 export function labelOf(name: string): string {
-  return known[spelling(name)]?.label ?? (/^[a-z]/.test(name) ? spellOut(name) : name);
+  const { model, suffix } = parts(name);
+  if (model !== undefined) return model.label + suffix;
+  return /^[a-z]/.test(name) ? spellOut(name) : name;
 }
 
-/** Looks for the names of one chart. */
+/**
+ * Looks for the names of one chart. Of the rounds of a model the last has the model's own, for it is what the rest of the
+ * report is about; names that are not known, or come too late, get the free looks in turn.
+ */
 export function looksOf(names: ReadonlyArray<string>): ReadonlyMap<string, Look> {
-  const chosen = new Map<string, Look>();
-  const taken = new Set(names.flatMap((name) => known[spelling(name)]?.look ?? []));
-  const free = looks.filter((look) => !taken.has(look));
-  for (const name of new Set(names)) {
-    chosen.set(name, known[spelling(name)]?.look ?? free.shift() ?? "base");
+  const all = [...new Set(names)];
+  const owners = new Map<Look, string>();
+  for (const name of all) {
+    const { model, suffix } = parts(name);
+    if (model !== undefined && (suffix !== "" || !owners.has(model.look))) owners.set(model.look, name);
   }
-  return chosen;
+  const rest = looks.filter((look) => !owners.has(look));
+  const owned = new Map([...owners].map(([look, name]) => [name, look]));
+  return new Map(all.map((name) => [name, owned.get(name) ?? rest.shift() ?? "base"]));
 }

@@ -50,12 +50,6 @@ nav a:hover, nav a:focus-visible { border-color: var(--sft); color: var(--sft); 
 .grid.wide { grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); align-items: start; }
 .grid > * { min-width: 0; }
 .grid > .scroll { margin: 0; align-self: start; }
-@media (max-width: 40rem) {
-  nav ul { flex-wrap: nowrap; overflow-x: auto; margin: 0 -1rem; padding: 0 1rem .4rem; }
-  nav a { white-space: nowrap; }
-  th, td { padding: .45rem .6rem; }
-  tbody th { max-width: 9.5rem; }
-}
 figure { margin: 0; padding: .85rem .9rem .4rem; background: var(--surface); border: 1px solid var(--edge); border-radius: .8rem; min-width: 0; display: flex; flex-direction: column; justify-content: space-between; }
 figcaption { font-size: .925rem; line-height: 1.4; margin-bottom: .35rem; }
 figcaption span { font-size: .84rem; }
@@ -65,13 +59,17 @@ figcaption span { font-size: .84rem; }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; font-size: .9rem; margin: .6rem 0; padding: 0; list-style: none; }
 .legend li, .name { display: inline-flex; align-items: center; gap: .45rem; }
 .legend svg { flex: none; }
-.scroll { overflow-x: auto; margin: .9rem 0 1.2rem; border: 1px solid var(--edge); border-radius: .8rem; background: var(--surface); }
+.scroll { overflow-x: auto; margin: .9rem 0 1.2rem; border: 1px solid var(--edge); border-radius: .8rem; background:
+    linear-gradient(to left, var(--surface) 1.5rem, transparent) right / 4rem 100% no-repeat local,
+    linear-gradient(to left, var(--edge), transparent) right / 1.5rem 100% no-repeat scroll, var(--surface); }
 table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .5rem .85rem; border-top: 1px solid var(--edge); vertical-align: top; }
+th, td { text-align: left; padding: .5rem .6rem; border-top: 1px solid var(--edge); vertical-align: top; }
 thead th { border-top: 0; font-weight: 600; color: var(--soft); font-size: .82rem; vertical-align: bottom; }
 tbody th { font-weight: 600; position: sticky; left: 0; background: var(--surface); }
 td, tbody th { max-width: 20rem; }
 .name { min-width: 5.5rem; }
+th:first-child { padding-left: .85rem; }
+th:last-child, td:last-child { padding-right: .85rem; }
 td.figure, th.figure { text-align: right; white-space: nowrap; }
 td.long { min-width: 12rem; overflow-wrap: anywhere; }
 caption { text-align: left; padding: .6rem .85rem; color: var(--soft); font-size: .85rem; }
@@ -91,5 +89,11 @@ ${looks.map((look) => `.${look} { --look: var(--${look}); }`).join("\n")}
 ul.notes { padding-left: 1.2rem; max-width: 68ch; }
 ul.notes li { margin: .4rem 0; }
 footer { color: var(--soft); font-size: .85rem; padding-top: 1rem; padding-bottom: 3rem; }
+@media (max-width: 40rem) {
+  nav ul { flex-wrap: nowrap; overflow-x: auto; margin: 0 -1rem; padding: 0 1rem .4rem; }
+  nav a { white-space: nowrap; }
+  th, td { padding: .45rem .4rem; }
+  tbody th { max-width: 9.5rem; }
+}
 @media print { nav { display: none; } figure, .sample, .tile { break-inside: avoid; } }
 `;

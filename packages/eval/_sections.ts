@@ -1,10 +1,12 @@
 import type { ChartSheet } from "./_charts.ts";
-import { formatInterval, formatNumber, formatPercent, formatShare, spellOut } from "./_format.ts";
+import { configuration } from "./_configuration.ts";
+import { formatInterval, formatNumber, formatPercent, formatShare } from "./_format.ts";
 import type { Html } from "./_html.ts";
 import { html } from "./_html.ts";
 import type { MetricChart } from "./_metrics.ts";
 import { curves } from "./_metrics.ts";
 import { type Look, labelOf, looksOf } from "./_models.ts";
+import { cell, figure, legend, name, recordTable, table } from "./_tables.ts";
 import { fitFrontier } from "./frontier.ts";
 import type { Interval } from "./interval.ts";
 import type { FrontierRun, ReportData, Table } from "./report_data.ts";
@@ -49,7 +51,7 @@ ${chartGroups(judged.stages, sheet)}`,
     { id: "samples", title: "Samples", body: samples(data) },
     {
       id: "labelers",
-      title: data.labelers?.simulated ? "Simulated labelers" : "Labelers",
+      title: data.labelers?.simulated ? "Simulated labellers" : "Labellers",
       body: labelers(data),
     },
     { id: "measures", title: "Other measures", body: measures(data.tables) },
@@ -88,18 +90,18 @@ ${table(
   [
     "Model",
     "Baseline",
-    ...(judges.length > 1 ? ["Judge"] : []),
     "Win rate",
     ...(controlled ? ["At equal length"] : []),
+    ...(judges.length > 1 ? ["Judge"] : []),
     "Pairs",
     "Same in both orders",
   ],
   winRates.map((row) => [
     name(row.model, looks),
     labelOf(row.baseline),
-    ...(judges.length > 1 ? [row.judge] : []),
     figure(formatShare(row.rate)),
     ...(controlled ? [figure(row.lengthControlled ? formatShare(row.lengthControlled) : "–")] : []),
+    ...(judges.length > 1 ? [cell("long", row.judge)] : []),
     figure(formatNumber(row.comparisons)),
     figure(row.consistency === undefined ? "–" : formatPercent(row.consistency)),
   ]),
@@ -215,7 +217,7 @@ ${has("more") ? html`<details><summary>More curves</summary>${grid("more")}</det
 
 function rewardModel({ rewardModel: report, labelers }: ReportData, sheet: ChartSheet): Html | undefined {
   if (report === undefined) return undefined;
-  const who = labelers?.simulated ? "simulated labelers" : "labelers";
+  const who = labelers?.simulated ? "simulated labellers" : "labellers";
   const rows: ReadonlyArray<readonly [string, Look, Interval | undefined]> = [
     ["Reward model, training pool", "reward", report.accuracy],
     ["Agreement, training pool", "base", report.labelerAgreement],
@@ -225,7 +227,7 @@ function rewardModel({ rewardModel: report, labelers }: ReportData, sheet: Chart
   const present = rows.flatMap(([label, look, interval]) =>
     interval === undefined ? [] : [{ label, look, ...interval }],
   );
-  return html`<p>How often the learned reward orders two answers as a labeler did, beside how often two labelers agree with each other, which is the yardstick.</p>
+  return html`<p>How often the learned reward orders two answers as a labeller did, beside how often two labellers agree with each other, which is the yardstick.</p>
 <div class="grid wide">
 ${sheet.figure(
   "Accuracy and agreement",
@@ -308,7 +310,7 @@ function alignmentTax({ alignmentTax: reports = [] }: ReportData, sheet: ChartSh
   return html`<p>What alignment cost on text the base model was pretrained for: next-token loss above the base model’s. Less is better; PPO-ptx mixes pretraining gradients in to win it back.</p>
 ${reports.map(({ corpus, rows }) => {
   const looks = looksOf(rows.map((row) => row.model));
-  return html`<h3>${corpus}</h3>
+  return html`<h3>${capitalized(corpus)}</h3>
 <div class="grid wide">${sheet.figure("Loss above the base model", "Dashed: no tax.", {
     kind: "whiskers",
     x: { label: "nats per token" },
@@ -353,7 +355,7 @@ ${all.length > shownSamples ? html`<p class="soft">${shownSamples} of ${formatNu
 
 function labelers({ labelers: report }: ReportData): Html | undefined {
   if (report === undefined) return undefined;
-  const who = report.simulated ? "simulated labelers" : "labelers";
+  const who = report.simulated ? "simulated labellers" : "labellers";
   const agreements = [
     [`Agreement of two ${who}, training pool`, report.agreement] as const,
     [`Agreement of two ${who}, held-out pool`, report.heldOutAgreement] as const,
@@ -375,78 +377,4 @@ function measures(tables: ReadonlyArray<Table> = []): Html | undefined {
 function notes(all: ReadonlyArray<string> = []): Html | undefined {
   if (all.length === 0) return undefined;
   return html`<ul class="notes">${all.map((note) => html`<li>${note}</li>`)}</ul>`;
-}
-
-function configuration({ configuration: stages = {}, versions = {} }: ReportData): Html | undefined {
-  const entries = Object.entries(stages);
-  if (entries.length === 0 && Object.keys(versions).length === 0) return undefined;
-  return html`${
-    Object.keys(versions).length === 0
-      ? undefined
-      : table(
-          ["", "Version"],
-          Object.entries(versions).map(([what, version]) => [what, cell("long", version)]),
-        )
-  }
-${entries.map(
-  ([stage, value]) =>
-    html`<details><summary>${labelOf(stage)}</summary>${table(
-      ["Setting", "Value"],
-      flatten(value).map(([setting, text]) => [setting, cell("long", text)]),
-    )}</details>`,
-)}`;
-}
-
-/** Nested settings as `outer.inner` with their values in JSON. */
-function flatten(value: unknown, path = ""): ReadonlyArray<readonly [string, string]> {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-    return Object.entries(value).flatMap(([key, inner]) =>
-      flatten(inner, path === "" ? key : `${path}.${key}`),
-    );
-  }
-  return [[path, typeof value === "string" ? value : (JSON.stringify(value) ?? "")]];
-}
-
-type Cell = Html | string;
-const cell = (kind: "figure" | "long", text: string) => html`<td class="${kind}">${text}</td>`;
-const figure = (text: string) => cell("figure", text);
-
-/** A table whose first column names the row. Cells that are no markup yet become plain ones. */
-function table(columns: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<Cell>>): Html {
-  const isFigure = (column: number) => {
-    const first = rows[0]?.[column];
-    return typeof first === "object" && first.markup.startsWith('<td class="figure">');
-  };
-  const plain = (value: Cell) =>
-    typeof value === "object" && value.markup.startsWith("<td") ? value : html`<td>${value}</td>`;
-  return html`<div class="scroll" tabindex="0"><table>
-<thead><tr>${columns.map((column, i) => html`<th scope="col" class="${isFigure(i) ? "figure" : ""}">${column}</th>`)}</tr></thead>
-<tbody>${rows.map(([head, ...rest]) => html`<tr><th scope="row">${head}</th>${rest.map(plain)}</tr>`)}</tbody>
-</table></div>`;
-}
-
-function recordTable(rows: Table["rows"]): Html | undefined {
-  if (rows.length === 0) return undefined;
-  const columns = Object.keys(rows[0] ?? {});
-  return table(
-    columns.map(spellOut),
-    rows.map((row) =>
-      columns.map((column, i) => {
-        const value = row[column];
-        if (i > 0 && typeof value === "number") return figure(formatNumber(value));
-        return typeof value === "number" ? formatNumber(value) : (value ?? "–");
-      }),
-    ),
-  );
-}
-
-function name(model: string, looks: ReadonlyMap<string, Look>): Html {
-  return html`<span class="name ${looks.get(model)!}"><span class="swatch"></span>${labelOf(model)}</span>`;
-}
-
-function legend(models: ReadonlyArray<string>, looks: ReadonlyMap<string, Look>): Html {
-  return html`<ul class="legend">${models.map((model) => {
-    const look = looks.get(model)!;
-    return html`<li><svg width="34" height="10" aria-hidden="true"><line x1="1" x2="33" y1="5" y2="5" stroke="var(--${look})" stroke-width="2.5" stroke-dasharray="var(--${look}-dash)"/></svg>${labelOf(model)}</li>`;
-  })}</ul>`;
 }

@@ -97,7 +97,7 @@ function tiles({
             formatPercent(rewardModel.accuracy.value),
             rewardModel.labelerAgreement === undefined
               ? "accuracy of the reward model"
-              : `accuracy of the reward model; two ${labelers?.simulated ? "simulated labelers" : "labelers"} agree on ${formatPercent(rewardModel.labelerAgreement.value)}`,
+              : `accuracy of the reward model; two ${labelers?.simulated ? "simulated labellers" : "labellers"} agree on ${formatPercent(rewardModel.labelerAgreement.value)}`,
           ] as const,
         ]),
     ...(best === undefined

@@ -12,6 +12,7 @@ interface DrawnChart {
   readonly y?: { readonly label: string };
   readonly series: ReadonlyArray<{
     readonly name: string;
+    readonly look: string;
     readonly points: ReadonlyArray<{ readonly low: number; readonly high: number }>;
   }>;
 }
@@ -142,9 +143,31 @@ describe("renderReport", () => {
     }
   });
 
-  it("calls simulated labelers simulated", () => {
-    expect(markup).toContain("<h2>Simulated labelers</h2>");
+  it("calls runs of several rounds by their names, the last in the colors of the model that is compared", () => {
+    const rounds = renderReport({
+      title: "rounds",
+      metrics: ["ppo-ptx", "ppo-ptx (round 2)", "ppo (round 2)"].map((stage) => ({ stage, step: 1, kl: 1 })),
+    });
+    const series = chartsOf(rounds)[0]!.series.map(({ name, look }) => [name, look]);
+    expect(series).toEqual([
+      ["PPO-ptx", "other1"],
+      ["PPO-ptx (round 2)", "ptx"],
+      ["PPO (round 2)", "ppo"],
+    ]);
+  });
+
+  it("folds settings that belong to no stage into one table", () => {
+    const configured = renderReport({
+      title: "settings",
+      configuration: { seed: 1, rounds: 2, sft: { epochs: 3 } },
+    });
+    expect(configured.match(/<details><summary>/g)).toHaveLength(2);
+    expect(configured).toContain("<summary>Run</summary>");
+  });
+
+  it("calls simulated labellers simulated", () => {
+    expect(markup).toContain("<h2>Simulated labellers</h2>");
     expect(markup).toContain("No person ranked anything in this run");
-    expect(markup).not.toMatch(/\btwo labelers agree on/);
+    expect(markup).not.toMatch(/\btwo labellers agree on/);
   });
 });

@@ -5,7 +5,7 @@ import type { RateRow, ReportData } from "./report_data.ts";
 
 /** The results of a report as plain text for a terminal: one screen, at most `width` columns wide. */
 export function renderSummary(data: ReportData, width = 80): string {
-  const who = data.labelers?.simulated ? "simulated labelers" : "labelers";
+  const who = data.labelers?.simulated ? "simulated labellers" : "labellers";
   const { rewardModel, winRates = [], alignmentTax = [], rates = [], notEvaluated = [] } = data;
   const share = (interval: Parameters<typeof formatShare>[0] | undefined) =>
     interval && formatShare(interval);

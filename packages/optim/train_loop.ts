@@ -31,7 +31,7 @@ export const trainLoop = Effect.fn("optim.trainLoop")(function* <E, R>(options: 
   const folder = yield* RunFolder;
   const kept = yield* keepMemory(stage, options.memory);
   let { step: done, metrics } = kept;
-  yield* progress.publish({ _tag: "Started", stage, total: steps, unit: "step" });
+  yield* progress.publish({ _tag: "Started", stage, total: steps, unit: "steps" });
   if (done > 0) {
     yield* progress.publish({ _tag: "Note", stage, message: `Going on after step ${done} of ${steps}` });
   }

@@ -24,7 +24,7 @@ it("tells progress about the start, every step and the end, and returns the last
   const loop = trainLoop({ stage: "sft", steps: 2, step });
   expect(await Effect.runPromise(Effect.provide(loop, layer))).toEqual({ loss: 0.5 });
   expect(events).toEqual([
-    { _tag: "Started", stage: "sft", total: 2, unit: "step" },
+    { _tag: "Started", stage: "sft", total: 2, unit: "steps" },
     { _tag: "Step", stage: "sft", step: 1, total: 2, metrics: { loss: 1 }, tokens: 8 },
     { _tag: "Step", stage: "sft", step: 2, total: 2, metrics: { loss: 0.5 }, tokens: 8 },
     { _tag: "Finished", stage: "sft", metrics: { loss: 0.5 } },
