@@ -23,7 +23,9 @@ export type Scalar =
   | { readonly i32: number }
   | { readonly f32: number }
   | { readonly i64: number }
-  | { readonly pointer: number };
+  | { readonly pointer: number }
+  /** A struct of ints, by value. */
+  | { readonly ints: ReadonlyArray<number> };
 
 /** How many blocks and threads run a kernel. */
 export interface Launch {
@@ -48,6 +50,8 @@ export interface Graph {
 }
 
 const maxParameters = 64;
+/** Room for the values of all parameters, in units of 8 bytes. */
+const room = 512;
 /** What a kernel gets without asking for more. */
 const plainShared = 48 * 1024;
 
@@ -68,13 +72,14 @@ export class Device {
   readonly #modules = new Map<string, number>();
   readonly #kernels = new Map<string, Kernel>();
   // One block of arguments for all launches: the driver copies what it needs before it returns.
-  readonly #values = new ArrayBuffer(8 * maxParameters);
+  readonly #values = new ArrayBuffer(8 * room);
   readonly #ints = new Int32Array(this.#values);
   readonly #words = new Uint32Array(this.#values);
   readonly #floats = new Float32Array(this.#values);
   readonly #longs = new BigInt64Array(this.#values);
+  readonly #valuesAddress = BigInt(addressOf(this.#ints));
   readonly #places = new BigUint64Array(maxParameters);
-  readonly #placesAddress: number;
+  readonly #placesAddress = addressOf(this.#places);
 
   /**
    * Takes the first GPU that CUDA_VISIBLE_DEVICES leaves.
@@ -100,9 +105,6 @@ export class Device {
     this.stream = outputOf((output) => driver.cuStreamCreate(output, nonBlocking));
     this.cublasHandle = outputOf((output) => this.cublas.cublasCreate(output));
     this.cublas.cublasSetStream(this.cublasHandle, this.stream);
-    const base = BigInt(addressOf(this.#ints));
-    for (let i = 0; i < maxParameters; i++) this.#places[i] = base + BigInt(8 * i);
-    this.#placesAddress = addressOf(this.#places);
   }
 
   /**
@@ -190,19 +192,23 @@ export class Device {
     if (args.length > maxParameters || (sizes && sizes.length !== args.length)) {
       throw new TypeError(`Cannot launch ${name}: it takes ${sizes?.length} arguments, got ${args.length}`);
     }
+    let at = 0;
     for (const [i, arg] of args.entries()) {
-      const wide = "pointer" in arg || "i64" in arg;
-      if (sizes && sizes[i] !== (wide ? 8 : 4)) {
-        throw new TypeError(
-          `Cannot launch ${name}: argument ${i} has ${sizes[i]} bytes, got ${JSON.stringify(arg)}`,
-        );
+      const bytes = "ints" in arg ? 4 * arg.ints.length : "pointer" in arg || "i64" in arg ? 8 : 4;
+      if (sizes && sizes[i] !== bytes) {
+        const given = JSON.stringify(arg);
+        throw new TypeError(`Cannot launch ${name}: argument ${i} has ${sizes[i]} bytes, got ${given}`);
       }
+      if (at * 8 + bytes > 8 * room) throw new TypeError(`Cannot launch ${name}: its arguments are too long`);
+      this.#places[i] = this.#valuesAddress + BigInt(8 * at);
       if ("pointer" in arg) {
-        this.#words[2 * i] = arg.pointer >>> 0;
-        this.#words[2 * i + 1] = Math.floor(arg.pointer / 2 ** 32);
-      } else if ("i32" in arg) this.#ints[2 * i] = arg.i32;
-      else if ("f32" in arg) this.#floats[2 * i] = arg.f32;
-      else this.#longs[i] = BigInt(arg.i64);
+        this.#words[2 * at] = arg.pointer >>> 0;
+        this.#words[2 * at + 1] = Math.floor(arg.pointer / 2 ** 32);
+      } else if ("i32" in arg) this.#ints[2 * at] = arg.i32;
+      else if ("f32" in arg) this.#floats[2 * at] = arg.f32;
+      else if ("ints" in arg) this.#ints.set(arg.ints, 2 * at);
+      else this.#longs[at] = BigInt(arg.i64);
+      at += Math.ceil(bytes / 8);
     }
   }
 

@@ -27,7 +27,7 @@ export const fallback = (
 ): KernelResult => {
   const stock = tf.getKernel(op, "cpu");
   if (!stock) throw new TypeError(`Cannot run ${op}: no kernel takes these inputs`);
-  counts[op] = (counts[op] ?? 0) + 1;
+  if (Object.keys(inputs).length > 0) counts[op] = (counts[op] ?? 0) + 1;
   const cpu = tf.findBackend("cpu") as CpuBackend;
   // Without this tfjs prints an advertisement for tfjs-node at its first tensor.
   cpu.firstUse = false;

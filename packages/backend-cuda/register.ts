@@ -3,14 +3,22 @@ import * as tf from "@tensorflow/tfjs-core";
 import type { Kernel, KernelResult } from "./_kernel.ts";
 import { CudaBackend } from "./backend.ts";
 import { Device } from "./device.ts";
+import { elementwiseKernels } from "./elementwise_kernels.ts";
 import { fallback } from "./fallback.ts";
 import { fusedKernels } from "./fused/kernels.ts";
+import { layoutKernels } from "./layout_kernels.ts";
 import { CudaUnavailable } from "./libraries.ts";
+import { productKernels } from "./product_kernels.ts";
 import { type Precision, precisions } from "./products.ts";
+import { reductionKernels } from "./reduction_kernels.ts";
 
 const name = "cuda";
 
 const kernels: Readonly<Record<string, Kernel>> = {
+  ...elementwiseKernels,
+  ...layoutKernels,
+  ...productKernels,
+  ...reductionKernels,
   ...fusedKernels,
 };
 

@@ -94,6 +94,7 @@ static void run_block(void (*body)()) {
     thread.state = State::ready;
   }
   const unsigned count = threads.size();
+  std::fill_n(turn, count, 0);
   while (!failure) {
     for (unsigned first = 0; first < count; first += 32) run_warp(first, std::min(count, first + 32));
     bool waiting = false;

@@ -33,6 +33,16 @@ static inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
 static inline void __syncthreads() { emulated::wait_in(emulated::State::at_block_barrier); }
+static inline int __syncthreads_or(int value) {
+  static int any;
+  any |= value != 0;
+  __syncthreads();
+  const int result = any;
+  __syncthreads();
+  any = 0;
+  __syncthreads();
+  return result;
+}
 static inline void __syncwarp(unsigned mask = 0xffffffffu) { emulated::exchange(mask, 0); }
 static inline void __threadfence() {}
 static inline void __threadfence_block() {}

@@ -49,8 +49,7 @@ class Fiber {
     finished_ = false;
 #if defined(__x86_64__)
     void** top = reinterpret_cast<void**>(stack_ + stack_size);
-    *--top = nullptr;
-    *--top = nullptr;  // where `enter` would return to; keeps the stack aligned as after a call
+    *--top = nullptr;  // where `enter` would return to; leaves the stack aligned as it is after a call
     *--top = reinterpret_cast<void*>(enter);
     for (int saved = 0; saved < 6; saved++) *--top = nullptr;
     own_ = top;

@@ -13,10 +13,13 @@ extern "C" __global__ void to_bf16_array(const float* x, bf16* y, int size) {
   for (unsigned i = first; i < size; i++) y[i] = to_bf16(x[i]);
 }
 
+// As JavaScript: towards zero, modulo 2^32, and 0 for NaN and infinities.
 extern "C" __global__ void float_to_int(const float* x, int* y, int size) {
   const unsigned i = thread_number();
-  // As JavaScript: towards zero, and 0 for NaN and infinities.
-  if (i < size) y[i] = isfinite(x[i]) ? (int)x[i] : 0;
+  if (i >= size) return;
+  const float value = x[i];
+  if (fabsf(value) < 2147483648.f) y[i] = (int)value;
+  else y[i] = isfinite(value) ? (int)(unsigned)(long long)fmod((double)value, 4294967296.0) : 0;
 }
 extern "C" __global__ void int_to_float(const int* x, float* y, int size) {
   const unsigned i = thread_number();
