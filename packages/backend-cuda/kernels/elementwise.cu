@@ -50,16 +50,25 @@ extern "C" __global__ void unary(int op, const float* x, float* y, int size, flo
   OP(Sub, a - b)                                  \
   OP(Multiply, a * b)                             \
   OP(RealDiv, a / b)                              \
+  OP(FloorDiv, floorf(a / b))                     \
   OP(Maximum, a > b || a != a ? a : b)            \
   OP(Minimum, a < b || a != a ? a : b)            \
   OP(SquaredDifference, (a - b) * (a - b))        \
   OP(Pow, b != b ? b : powf(a, b))
+
+// Rounded down; 0 where JavaScript stores an infinity or NaN as an int.
+__device__ __forceinline__ int floor_div(int a, int b) {
+  if (b == 0) return 0;
+  if (b == -1) return (int)(0u - (unsigned)a);
+  return a / b - (a % b != 0 && (a < 0) != (b < 0));
+}
 
 // Unsigned arithmetic wraps around where the signed one is undefined.
 #define BINARY_INT(OP)                            \
   OP(IntAdd, (int)((unsigned)a + (unsigned)b))       \
   OP(IntSub, (int)((unsigned)a - (unsigned)b))       \
   OP(IntMultiply, (int)((unsigned)a * (unsigned)b))  \
+  OP(IntFloorDiv, floor_div(a, b))                   \
   OP(IntMaximum, a > b ? a : b)                      \
   OP(IntMinimum, a < b ? a : b)
 
