@@ -81,7 +81,7 @@ const affordable = Effect.fnUntraced(function* (
   backend: string,
 ) {
   const isChosen = args.some((arg) => arg === "--preset" || arg.startsWith("--preset="));
-  if (isChosen || ["webgpu", "native", "tensorflow"].includes(backend)) return flags;
+  if (isChosen || ["cuda", "webgpu", "native", "tensorflow"].includes(backend)) return flags;
   yield* Console.log(
     `Without the native engine the preset is small in place of ${defaultPreset}; --preset ${defaultPreset} insists`,
   );

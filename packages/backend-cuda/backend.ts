@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { Allocator, type Block } from "./allocator.ts";
 import type { Device, Graph, Launch, Scalar } from "./device.ts";
-import { addressOf, viewOf } from "./driver.ts";
+import { addressOf, copyOf } from "./driver.ts";
 import { type Precision, type Product, Products } from "./products.ts";
 import { Staging } from "./staging.ts";
 
@@ -269,7 +269,7 @@ export class CudaBackend extends tf.KernelBackend {
     const buffer = this.#staging.take(bytes);
     driver.cuMemcpyDtoH(buffer.address, block!.pointer, bytes, stream);
     await this.device.finished();
-    const content = viewOf(buffer.address, bytes).slice(0);
+    const content = copyOf(buffer.address, bytes);
     this.#staging.give(buffer);
     return arrayOf(dtype, content);
   }

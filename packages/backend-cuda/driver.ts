@@ -108,8 +108,9 @@ export const outputOf = (call: (output: number[]) => void): number => {
 /** The address of an array's memory, which must stay referenced for as long as the address is used. */
 export const addressOf = (array: ArrayBufferView): number => Number(koffi.address(array));
 
-/** Memory of the driver's as an array; it ends when that memory is freed. */
-export const viewOf = (address: number, bytes: number): ArrayBuffer => koffi.view(BigInt(address), bytes);
+/** A copy of memory that the driver owns. */
+export const copyOf = (address: number, bytes: number): ArrayBuffer =>
+  (koffi.decode(BigInt(address), "uint8_t", bytes) as Uint8Array<ArrayBuffer>).buffer;
 
 const bind = <Declarations extends Readonly<Record<string, string>>>(
   library: Library,

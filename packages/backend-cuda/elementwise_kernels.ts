@@ -123,17 +123,6 @@ const addN = kernel<string>(({ inputs, backend }) => {
   return sum;
 });
 
-/** In place where nobody shares the sum. */
-const addInto = kernel<"sum" | "term">(({ inputs: { sum, term }, backend }) => {
-  const owned = backend.refCount(sum.dataId) === 1;
-  const total = owned ? backend.relabelled(sum, sum.shape) : backend.output(sum.shape);
-  const size = sizeOf(sum.shape);
-  const walk = walkOf([{ dim: size, a: 1, b: 1 }])!;
-  backend.launchEach(file, "binary_float", size, [floatOps.indexOf("Add"), sum, term, total, size, walk]);
-  backend.written(total);
-  return total;
-});
-
 const fill = kernel<never, { shape: number[]; value: number | string; dtype?: DataType }>(
   ({ attrs: { shape, value, dtype = "float32" }, backend }) =>
     typeof value === "number" ? backend.filled(shape, value, dtype) : undefined,
@@ -151,7 +140,6 @@ export const elementwiseKernels: Readonly<Record<string, Kernel>> = {
   Select: select,
   Cast: cast,
   AddN: addN,
-  RlhfAddInto: addInto,
   Fill: fill,
   ZerosLike: like(0),
   OnesLike: like(1),

@@ -112,7 +112,7 @@ export class Products {
       ldc,
       batch.c,
       batch.count,
-      this.#precision === "tf32" ? computeTf32 : compute32,
+      this.#precision === "tf32" && this.#device.capability >= 80 ? computeTf32 : compute32,
       defaultAlgorithm,
     );
     backend.written(c);

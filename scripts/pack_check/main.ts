@@ -16,8 +16,8 @@ import { releaseProblems } from "./versions.ts";
 
 const chosen = process.argv.slice(2);
 const newest = nodes.at(-1)!;
-/** They have native code or, in the case of `webgpu`, bring some. */
-const onlyNode = new Set(["@rlhf/backend-native", "@rlhf/backend-webgpu"]);
+/** They have native code or, in the case of `cuda` and `webgpu`, bring some. */
+const onlyNode = new Set(["@rlhf/backend-cuda", "@rlhf/backend-native", "@rlhf/backend-webgpu"]);
 
 console.log("Packing, and fetching the runtimes …");
 const tarballs = await packAll();
@@ -71,7 +71,7 @@ async function tryExample(
 ): Promise<ReadonlyArray<string>> {
   const start = performance.now();
   const { status, stdout, stderr } = await run(runtime.command(file), { cwd: folder });
-  if (status !== 0 && stderr.includes("NoAdapter")) {
+  if (status !== 0 && /NoAdapter|CudaUnavailable/.test(stderr)) {
     row[runtime.name] = "no GPU here"; // and the example has said so
     return [];
   }
