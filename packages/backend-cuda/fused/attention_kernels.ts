@@ -1,7 +1,9 @@
 /** Attention without the `[time, time]` matrix, and its gradient. */
 import type * as tf from "@tensorflow/tfjs-core";
 import { type Kernel, kernel } from "../_kernel.ts";
-import { blocksOf } from "./_launch.ts";
+import type { CudaBackend } from "../backend.ts";
+import { attentionVariant } from "./_attention_variants.ts";
+import { blocksOf, threads } from "./_launch.ts";
 
 interface AttentionAttributes {
   readonly heads: number;
@@ -9,46 +11,36 @@ interface AttentionAttributes {
   readonly causal: boolean;
 }
 
-/** Rows of queries and keys in a tile, by headDim rounded up, as in fused_attention.cu and fused_attention_grad.cu. */
-const tiles = {
-  32: { forward: [64, 64], backward: [32, 32] },
-  64: { forward: [64, 64], backward: [32, 32] },
-  128: { forward: [32, 32], backward: [16, 16] },
-  256: { forward: [32, 16], backward: [16, 16] },
-} as const;
-const dims = [32, 64, 128, 256] as const;
-
-const threads = 256;
-
-/** Sizes of q|k|v, and what all kernels of attention end with. */
-const viewOf = (op: string, qkv: tf.TensorInfo, { heads, kvHeads, causal }: AttentionAttributes) => {
+/** Sizes of q|k|v, which kernels to take, and what all their arguments end with. */
+const viewOf = (
+  op: string,
+  backend: CudaBackend,
+  qkv: tf.TensorInfo,
+  { heads, kvHeads, causal }: AttentionAttributes,
+) => {
   const [batch, time, width] = qkv.shape as [number, number, number];
   const headDim = width / (heads + 2 * kvHeads);
-  const dim = dims.find((known) => headDim <= known);
-  if (dim === undefined) throw new RangeError(`Cannot run ${op}: headDim may be at most 256, got ${headDim}`);
+  const variant = attentionVariant(headDim, backend.precision === "bf16");
+  if (!variant) throw new RangeError(`Cannot run ${op}: headDim may be at most 256, got ${headDim}`);
   // Scores are taken in base 2.
   const scale = { f32: Math.LOG2E / Math.sqrt(headDim) };
-  return { batch, time, headDim, dim, rest: [time, heads, kvHeads, headDim, causal ? 1 : 0, scale] };
+  return { batch, time, headDim, variant, rest: [time, heads, kvHeads, headDim, causal ? 1 : 0, scale] };
 };
-
-/** Bytes of tiles [rows, columns], with four floats of padding a row. */
-const bytesOf = (...parts: ReadonlyArray<readonly [rows: number, columns: number]>): number =>
-  parts.reduce((sum, [rows, columns]) => sum + 4 * rows * (columns + 4), 0);
 
 const attention = kernel<"qkv" | "segments", AttentionAttributes>(({ op, inputs, attrs, backend }) => {
   const { qkv, segments } = inputs as Partial<typeof inputs> & Pick<typeof inputs, "qkv">;
   const { heads } = attrs;
-  const { batch, time, headDim, dim, rest } = viewOf(op, qkv, attrs);
+  const { batch, time, headDim, variant, rest } = viewOf(op, backend, qkv, attrs);
+  const { suffix, dim, threads: block, forward } = variant;
   const y = backend.output([batch, time, heads * headDim]);
   const logSumExp = backend.output([batch, heads, time]);
-  const [queries, keys] = tiles[dim].forward;
-  const launch = {
-    grid: [blocksOf(time, queries), heads, batch],
-    block: threads,
-    shared: bytesOf([queries, dim], [keys, dim], [queries, keys]),
-  } as const;
-  const args = [qkv, segments ?? null, y, logSumExp, ...rest];
-  backend.launch("fused_attention", `fused_attention_${dim}`, launch, args);
+  const grid = [blocksOf(time, forward.rows), heads, batch] as const;
+  backend.launch(
+    `fused_attention${suffix}`,
+    `fused_attention${suffix}_${dim}`,
+    { grid, block, shared: forward.shared },
+    [qkv, segments ?? null, y, logSumExp, ...rest],
+  );
   backend.keepWith(y, [logSumExp]);
   return y;
 });
@@ -57,7 +49,7 @@ const attentionGrad = kernel<"dy" | "qkv" | "y" | "segments", AttentionAttribute
   ({ op, inputs, attrs, backend }) => {
     const { dy, qkv, y, segments } = inputs as Partial<typeof inputs> & Omit<typeof inputs, "segments">;
     const { heads, kvHeads } = attrs;
-    const { batch, time, headDim, dim, rest } = viewOf(op, qkv, attrs);
+    const { batch, time, headDim, variant, rest } = viewOf(op, backend, qkv, attrs);
     const [logSumExp] = backend.keptWith(op, y);
     const dqkv = backend.output(qkv.shape);
     const delta = backend.output([batch, heads, time]);
@@ -65,37 +57,20 @@ const attentionGrad = kernel<"dy" | "qkv" | "y" | "segments", AttentionAttribute
     backend.launch(
       "fused_attention_grad",
       "fused_attention_delta",
-      { grid: blocksOf(rows, 8), block: threads },
+      { grid: blocksOf(rows, threads / 32), block: threads },
       [dy, y, delta, rows, time, heads, headDim],
     );
-    const [queries, keys] = tiles[dim].backward;
     const args = [dy, qkv, segments ?? null, logSumExp!, delta, dqkv, ...rest];
-    const four = [
-      [queries, dim],
-      [queries, dim],
-      [keys, dim],
-      [keys, dim],
-    ] as const;
-    backend.launch(
-      "fused_attention_grad",
-      `fused_attention_key_grad_${dim}`,
-      {
-        grid: [blocksOf(time, keys), kvHeads, batch],
-        block: threads,
-        shared: bytesOf(...four, [keys, queries], [keys, queries]),
-      },
-      args,
-    );
-    backend.launch(
-      "fused_attention_grad",
-      `fused_attention_query_grad_${dim}`,
-      {
-        grid: [blocksOf(time, queries), heads, batch],
-        block: threads,
-        shared: bytesOf(...four, [queries, keys]),
-      },
-      args,
-    );
+    const { suffix, dim, threads: block, keyGrad, queryGrad } = variant;
+    const launch = (part: string, { rows, shared }: typeof keyGrad, partHeads: number) =>
+      backend.launch(
+        `fused_attention_grad${suffix}`,
+        `fused_attention_${part}_grad${suffix}_${dim}`,
+        { grid: [blocksOf(time, rows), partHeads, batch], block, shared },
+        args,
+      );
+    launch("key", keyGrad, kvHeads);
+    launch("query", queryGrad, heads);
     backend.free(delta);
     return dqkv;
   },

@@ -33,6 +33,12 @@ __device__ inline bool sees(const int* segments, bool causal, int time, int i, i
   return !segments || (segments[i] == segments[j] && segments[j] > 0);
 }
 
+/// The segment of a token; 0, which nobody sees, past the end.
+__device__ inline int segment_of(const int* segments, int token, int time) {
+  if (token >= time) return 0;
+  return segments ? segments[token] : 1;
+}
+
 /// Floats between rows of a tile: eight rows read at once as float4 fall into different banks.
 template <int D>
 constexpr int kStride = D + 4;
