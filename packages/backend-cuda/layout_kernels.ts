@@ -9,7 +9,7 @@ import {
 } from "@tensorflow/tfjs-core";
 import { type Kernel, kernel } from "./_kernel.ts";
 import { type CudaBackend, sizeOf } from "./backend.ts";
-import { type Axis, stridesOf, walkOf } from "./walk.ts";
+import { type Axis, stridesOf, walkOf, wholeWalk } from "./walk.ts";
 
 const file = "layout";
 
@@ -237,15 +237,42 @@ const gather = kernel<"x" | "indices", { axis: number; batchDims: number }>(
   },
 );
 
-/** out[segmentIds[i]] += x[i], in order; ids that are no segment are skipped. */
+/** y[ids[i]] += x[i], in order; ids that are no row are skipped. */
+const scatterSum = (
+  backend: CudaBackend,
+  x: TensorInfo,
+  ids: TensorInfo,
+  y: TensorInfo,
+  sizes: { readonly count: number; readonly rows: number; readonly width: number },
+): void => {
+  const { count, rows, width } = sizes;
+  backend.launch(file, "scatter_sum", { grid: count, block: 256 }, [x, ids, y, count, rows, width]);
+};
+
 const unsortedSegmentSum = kernel<"x" | "segmentIds", { numSegments: number }>(
   ({ inputs: { x, segmentIds }, attrs: { numSegments }, backend }) => {
     if (x.dtype !== "float32" || segmentIds.dtype !== "int32" || segmentIds.shape.length !== 1)
       return undefined;
     const [count = 0, ...rest] = x.shape;
-    const y = backend.output([numSegments, ...rest]);
-    const args = [x, segmentIds, y, count, sizeOf(rest)];
-    backend.launch(file, "segment_sum", { grid: numSegments, block: 256 }, args);
+    const y = backend.zeros([numSegments, ...rest]);
+    scatterSum(backend, x, segmentIds, y, { count, rows: numSegments, width: sizeOf(rest) });
+    return y;
+  },
+);
+
+/** Indices outside of the shape are skipped. */
+const scatterNd = kernel<"indices" | "updates", { shape: number[] }>(
+  ({ inputs: { indices, updates }, attrs: { shape }, backend }) => {
+    const depth = indices.shape.at(-1) ?? 1;
+    if (updates.dtype !== "float32" || indices.dtype !== "int32" || depth > 8) return undefined;
+    const [outer, inner] = [shape.slice(0, depth), shape.slice(depth)];
+    const count = sizeOf(indices.shape) / depth;
+    const y = backend.zeros(shape);
+    const rows = backend.output([count], "int32");
+    const walk = wholeWalk(outer, stridesOf(outer));
+    backend.launchEach(file, "row_numbers", count, [indices, rows, count, depth, walk]);
+    scatterSum(backend, updates, rows, y, { count, rows: sizeOf(outer), width: sizeOf(inner) });
+    backend.free(rows);
     return y;
   },
 );
@@ -276,5 +303,6 @@ export const layoutKernels: Readonly<Record<string, Kernel>> = {
   Reverse: reverse,
   GatherV2: gather,
   UnsortedSegmentSum: unsortedSegmentSum,
+  ScatterNd: scatterNd,
   OneHot: oneHot,
 };

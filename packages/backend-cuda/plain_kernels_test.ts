@@ -297,6 +297,15 @@ describe.skipIf(!hasDevice())("plain kernels", () => {
     const segments: Raw = { values, shape: [600], dtype: "int32" };
     const sum: Operation = ([x, ids]) => tf.unsortedSegmentSum(x!, ids as tf.Tensor1D, 4);
     await compare([floats(source, [600, 3]), segments], sum, 2e-6, false);
+    const places: Raw = {
+      values: Int32Array.of(2, 1, 0, 0, 2, 1, 1, 3, 0, 0),
+      shape: [5, 2],
+      dtype: "int32",
+    };
+    const scatter: Operation = ([i, x]) => tf.scatterND(i!, x!, [3, 4, 6]);
+    await compare([places, floats(source, [5, 6])], scatter, 2e-6, false);
+    const scalars: Operation = ([i, x]) => tf.scatterND(i!, x!, [3, 4]);
+    await compare([places, floats(source, [5])], scalars, 2e-6, false);
     for (const depth of [2, 50])
       await same(ints(source, [2, 9], 4), ([x]) => tf.oneHot(x as tf.Tensor2D, depth, 2, -1));
     await compare([floats(source, [300])], ([x]) => tf.addN([x!, x!, tf.ones([300])]));

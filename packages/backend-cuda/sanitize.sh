@@ -8,4 +8,4 @@ export EMULATED_CUDA_FLAGS="-g -fsanitize=address,undefined -fno-sanitize=alignm
 # Fibers are stacks that the sanitizer does not know.
 export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 UBSAN_OPTIONS=print_stacktrace=1
 LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libubsan.so)" \
-  node ../../node_modules/vitest/vitest.mjs run --root ../.. packages/backend-cuda "$@"
+  node ../../node_modules/vitest/vitest.mjs run --root ../.. "${@:-packages/backend-cuda}"

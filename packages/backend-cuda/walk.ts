@@ -21,10 +21,17 @@ export const walkOf = (axes: ReadonlyArray<Axis>): Scalar | undefined => {
       joined[joined.length - 1] = { dim: outer.dim * axis.dim, a: axis.a, b: axis.b };
     } else joined.push(axis);
   }
-  if (joined.length > maxRank) return undefined;
+  return joined.length > maxRank ? undefined : argumentOf(joined);
+};
+
+/** The argument of a kernel that wants the axes of one array as they are; at most eight. */
+export const wholeWalk = (dims: ReadonlyArray<number>, steps: ReadonlyArray<number>): Scalar =>
+  argumentOf(dims.map((dim, axis) => ({ dim, a: steps[axis]!, b: 0 })));
+
+const argumentOf = (axes: ReadonlyArray<Axis>): Scalar => {
   const ints = new Array<number>(1 + 3 * maxRank).fill(0);
-  ints[0] = joined.length;
-  for (const [i, { dim, a, b }] of joined.entries()) {
+  ints[0] = axes.length;
+  for (const [i, { dim, a, b }] of axes.entries()) {
     ints[1 + i] = dim;
     ints[1 + maxRank + i] = a;
     ints[1 + 2 * maxRank + i] = b;
