@@ -14,7 +14,7 @@ const layers: ReadonlyArray<ReadonlyArray<string>> = [
   ["policy-gradient", "ppo", "dpo", "labeler", "eval", "doctor"],
 ];
 /** Loaded by name at run time, or types and kernels only: outside the layers. */
-const outside = ["backend-native", "backend-webgpu"];
+const outside = ["backend-cuda", "backend-native", "backend-webgpu"];
 /** The one import inside a layer. */
 const sideways = new Set(["ppo → policy-gradient"]);
 /** These must install and run where tfjs cannot. */

@@ -16,6 +16,7 @@ const placeOf = ({ file, line, language }: Program) => join(folder, "code", `${f
 
 /** Programs that do not run everywhere: what they need, and whether it is here. */
 const needs: Readonly<Record<string, { readonly what: string; readonly here: () => boolean }>> = {
+  "packages/backend-cuda/README.md": { what: "an NVIDIA GPU", here: () => existsSync("/dev/nvidiactl") },
   "packages/backend-native/README.md": {
     what: "the addon, which a C++17 compiler builds",
     here: () =>

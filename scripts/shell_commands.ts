@@ -6,6 +6,7 @@ import type { CodeBlock } from "./code_blocks.ts";
 
 /** Programs that are not ours and need not be here, each with what it does. Their lines are not checked. */
 export const foreignPrograms: Readonly<Record<string, string>> = {
+  pip: "installs NVIDIA's libraries, which only GPUs need",
   python3: "makes an environment for PyTorch, which only measurements need",
   "torch/bin/pip": "installs PyTorch, which only measurements need",
 };

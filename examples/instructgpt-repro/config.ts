@@ -11,9 +11,9 @@ const FileOrNone = Schema.NullOr(Schema.NonEmptyString);
 export const Config = Schema.Struct({
   seed: setting(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)), 1, "One seed, the same numbers"),
   backend: setting(
-    Schema.Literals(["auto", "webgpu", "native", "wasm", "cpu", "tensorflow"]),
+    Schema.Literals(["auto", "cuda", "webgpu", "native", "wasm", "cpu", "tensorflow"]),
     "auto",
-    "Who computes: auto takes webgpu where there is a GPU, else native where its addon is built, else wasm",
+    "Who computes: auto takes cuda or webgpu where there is a GPU, else native where its addon is built, else wasm",
   ),
   rounds: setting(
     Count,

@@ -86,7 +86,7 @@ const checkedConfig = ({ fields, preset }: Flags) =>
 /** Without the native engine the default preset would take an hour: a smaller one takes its place, unless one was asked for. */
 const affordable = Effect.fnUntraced(function* (args: ReadonlyArray<string>, flags: Flags, backend: string) {
   const isChosen = args.some((arg) => arg === "--preset" || arg.startsWith("--preset="));
-  if (isChosen || ["webgpu", "native", "tensorflow"].includes(backend)) return flags;
+  if (isChosen || ["cuda", "webgpu", "native", "tensorflow"].includes(backend)) return flags;
   yield* Console.log(
     `Without the native engine the preset is small in place of ${defaultPreset}; --preset ${defaultPreset} insists`,
   );

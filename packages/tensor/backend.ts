@@ -15,11 +15,11 @@ import { patchWasmMatMul } from "./_wasm_mat_mul.ts";
 import { restoreGradients } from "./gradients.ts";
 
 /**
- * Where tensors are computed: `webgpu` is a GPU of any maker (`@rlhf/backend-webgpu`), `native` is C++
- * (`@rlhf/backend-native`), `wasm` and `cpu` come with tfjs, and `tensorflow` is the user's own
- * `@tensorflow/tfjs-node-gpu` or `@tensorflow/tfjs-node`.
+ * Where tensors are computed: `cuda` is an NVIDIA GPU (`@rlhf/backend-cuda`), `webgpu` a GPU of any maker
+ * (`@rlhf/backend-webgpu`), `native` is C++ (`@rlhf/backend-native`), `wasm` and `cpu` come with tfjs, and `tensorflow`
+ * is the user's own `@tensorflow/tfjs-node-gpu` or `@tensorflow/tfjs-node`.
  */
-export type BackendName = "webgpu" | "native" | "wasm" | "cpu" | "tensorflow";
+export type BackendName = "cuda" | "webgpu" | "native" | "wasm" | "cpu" | "tensorflow";
 
 /** The backend in use and, in words, why. */
 export interface BackendChoice {
@@ -56,6 +56,13 @@ const needsNode = new Obstacle("it runs in Node only.", 'In a browser take "wasm
  * `asked` tells a choice by name from `auto`.
  */
 const start: Readonly<Record<BackendName, (asked: boolean) => Promise<string>>> = {
+  cuda: async () => {
+    const engine = await nodeEngine<{ gpu: string; precision: string }>("cuda");
+    const remedy = "Check the GPU with nvidia-smi.";
+    const { gpu, precision } = await attempt(remedy, async () => engine.register());
+    await activate("cuda", remedy);
+    return `CUDA on ${gpu}, matrix products in ${precision}`;
+  },
   webgpu: async (asked) => {
     const name = "@rlhf/backend-webgpu";
     const found = findPackage(name);
@@ -72,17 +79,9 @@ const start: Readonly<Record<BackendName, (asked: boolean) => Promise<string>>> 
     return `WebGPU on ${adapter}${software ? ", a program on the CPU and no GPU" : ""}`;
   },
   native: async () => {
-    const name = "@rlhf/backend-native";
-    if (!runsInNode) throw needsNode;
-    const found = findPackage(name);
-    if (!found) throw new Obstacle(`${name} is not installed.`, `Install it: npm i ${name}`);
+    const engine = await nodeEngine<{ threads: number; isa: string }>("native");
     const remedy = "Build it with a C++17 compiler, make and Python at hand: npx rlhf-backend-native";
-    const { threads, isa } = await attempt(remedy, async () => {
-      const addon = (await importPackage(found)) as {
-        default: { register(): { threads: number; isa: string } };
-      };
-      return addon.default.register();
-    });
+    const { threads, isa } = await attempt(remedy, async () => engine.register());
     await activate("native", remedy);
     return `C++ kernels, ${isa}, ${threadsInWords(threads)}`;
   },
@@ -127,6 +126,16 @@ const start: Readonly<Record<BackendName, (asked: boolean) => Promise<string>>> 
   },
 };
 
+/** The default export of `@rlhf/backend-…` for an engine that only Node can run; its errors may carry a remedy. */
+const nodeEngine = async <Report>(engine: string): Promise<{ register(): Report }> => {
+  const name = `@rlhf/backend-${engine}`;
+  if (!runsInNode) throw needsNode;
+  const found = findPackage(name);
+  if (!found) throw new Obstacle(`${name} is not installed.`, `Install it: npm i ${name}`);
+  const imported = attempt(`Install it again: npm i ${name}`, () => importPackage(found));
+  return ((await imported) as { default: { register(): Report } }).default;
+};
+
 const threadsInWords = (threads: number): string => `${threads} ${threads === 1 ? "thread" : "threads"}`;
 
 /** The default export of `@rlhf/backend-webgpu`; its errors carry a remedy of their own. */
@@ -163,11 +172,12 @@ const withoutWarnings = (run: () => void): void => {
 };
 
 const candidates = (choice: "auto" | BackendName): ReadonlyArray<BackendName> =>
-  choice === "auto" ? ["webgpu", "native", "wasm", "cpu"] : [choice];
+  choice === "auto" ? ["cuda", "webgpu", "native", "wasm", "cpu"] : [choice];
 
 /**
- * Starts a backend and makes it tfjs's active one, process-wide. `auto` takes the fastest that works: webgpu where
- * there is a GPU, then native, then wasm, then cpu; `reason` says what the choice is and what was passed over.
+ * Starts a backend and makes it tfjs's active one, process-wide. `auto` takes the fastest that works: cuda where
+ * there is an NVIDIA GPU, webgpu where there is another, then native, then wasm, then cpu; `reason` says what the choice
+ * is and what was passed over.
  */
 export const chooseBackend = Effect.fn("tensor.chooseBackend")(function* (choice: "auto" | BackendName) {
   const tried: Array<{ name: BackendName; problem: string; remedy: string }> = [];

@@ -15,8 +15,9 @@ describe("useBackend", () => {
 
   it("takes the fastest that works and says what it passed over", async () => {
     const choice = await useBackend("auto");
-    expect(["webgpu", "native", "wasm"]).toContain(choice.name);
-    if (choice.name !== "webgpu") expect(choice.reason).toContain("not webgpu: ");
+    expect(["cuda", "webgpu", "native", "wasm"]).toContain(choice.name);
+    if (choice.name !== "cuda") expect(choice.reason).toContain("not cuda: ");
+    if (!["cuda", "webgpu"].includes(choice.name)) expect(choice.reason).toContain("not webgpu: ");
     if (choice.name === "wasm") expect(choice.reason).toContain("not native: ");
   });
 

@@ -21,6 +21,7 @@ const budget = (megabytes: number, importing: number, function_: string, kilobyt
 });
 
 export const budgets: Readonly<Record<string, Budget>> = {
+  "@rlhf/backend-cuda": budget(999, 9999, "register", 9999),
   "@rlhf/backend-native": budget(999, 9999, "register", 9999),
   "@rlhf/backend-webgpu": budget(999, 9999, "register", 9999),
   "@rlhf/bandit-env": budget(999, 9999, "weightedSum", 9999),
@@ -116,6 +117,7 @@ export const brings: Readonly<Record<string, ReadonlyArray<string>>> = {
   ],
   "hyparquet-compressors": ["fzstd", "hysnappy"],
   "interval-tree-1d": ["binary-search-bounds"],
+  koffi: [`@koromix/koffi-${process.platform}-${process.arch}`],
   redis: [
     "@redis/bloom",
     "@redis/client",
@@ -128,4 +130,4 @@ export const brings: Readonly<Record<string, ReadonlyArray<string>>> = {
 };
 
 /** Packages of other people with install scripts, of which npm warns; they work without these. */
-export const scripted: ReadonlyArray<string> = ["webgpu"];
+export const scripted: ReadonlyArray<string> = ["koffi", "webgpu"];

@@ -1,4 +1,4 @@
-/** What the tests of this package share: one computation on the cpu backend and on the GPU. */
+/** What the tests of the GPU backends share: one computation on the cpu backend and on the GPU. */
 import * as tf from "@tensorflow/tfjs-core";
 import { expect } from "vitest";
 import { integers, key, normals } from "../../core/random.ts";
@@ -30,7 +30,7 @@ type Operation = (inputs: tf.Tensor[]) => tf.Tensor | tf.Tensor[];
 
 /** What an operation gives on a backend; it must leave no tensor behind. */
 export const runOn = async (
-  backend: "cpu" | "webgpu",
+  backend: "cpu" | "cuda" | "webgpu",
   inputs: ReadonlyArray<Raw>,
   operation: Operation,
 ): Promise<ReadonlyArray<ArrayLike<number>>> => {

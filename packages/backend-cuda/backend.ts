@@ -1,0 +1,362 @@
+import * as tf from "@tensorflow/tfjs-core";
+import { Allocator, type Block } from "./allocator.ts";
+import type { Device, Graph, Launch, Scalar } from "./device.ts";
+import { addressOf, copyOf } from "./driver.ts";
+import { type Precision, type Product, Products } from "./products.ts";
+import { Staging } from "./staging.ts";
+
+type DataId = tf.DataId;
+type Values = tf.backend_util.BackendValues;
+
+/** The data of a tensor: numbers of the program's until a kernel wants them, then a block on the GPU. */
+interface TensorData {
+  readonly dtype: tf.DataType;
+  readonly size: number;
+  refCount: number;
+  /** Gone once they are on the GPU. */
+  values: Values | undefined;
+  block: Block | undefined;
+  /** The same numbers rounded to bf16, made when a product asks for them. */
+  bf16: Block | undefined;
+  /** What the gradient kernel of this output needs; freed with it. */
+  auxiliary: ReadonlyArray<tf.TensorInfo>;
+}
+
+/** An argument of a kernel; a plain number is an int, a tensor its address, `null` no address. */
+export type Argument =
+  | tf.TensorInfo
+  | number
+  | null
+  | Scalar
+  /** The address of an element of a tensor. */
+  | { readonly at: tf.TensorInfo; readonly offset: number }
+  /** The address of a tensor's numbers rounded to bf16, for reading. */
+  | { readonly bf16: tf.TensorInfo };
+
+export const sizeOf = (shape: ReadonlyArray<number>): number => shape.reduce((size, dim) => size * dim, 1);
+
+/** Kernels count elements in 32 bits. */
+const mostElements = 2 ** 31 - 1;
+
+/** Numbers as they lie on the GPU: float32, or int32, which is also what a bool is there. */
+const deviceArray = (values: Values, dtype: tf.DataType): Float32Array | Int32Array => {
+  if (dtype === "float32")
+    return values instanceof Float32Array ? values : Float32Array.from(values as never);
+  return values instanceof Int32Array ? values : Int32Array.from(values as never);
+};
+
+/** The tfjs backend "cuda": tensors in the memory of one GPU, kernels in the order of the calls. */
+export class CudaBackend extends tf.KernelBackend {
+  readonly device: Device;
+  readonly allocator: Allocator;
+  readonly products: Products;
+  /** The kernel that runs, for messages. */
+  op = "an operation";
+  readonly #data: tf.DataStorage<TensorData>;
+  readonly #staging: Staging;
+  #created: DataId[] = [];
+
+  constructor(device: Device, precision: Precision) {
+    super();
+    this.device = device;
+    this.allocator = new Allocator(device.driver);
+    this.#staging = new Staging(device.driver);
+    this.products = new Products(device, this.allocator, precision);
+    this.#data = new tf.DataStorage(this, tf.engine());
+  }
+
+  /** How matrix products are computed: see the README. */
+  get precision(): Precision {
+    return this.products.precision;
+  }
+  set precision(precision: Precision) {
+    this.products.precision = precision;
+  }
+
+  /** Runs a kernel of tfjs; when it throws, the outputs that it had made are freed. */
+  transact<A>(op: string, run: () => A): A {
+    const [outerOp, outerCreated] = [this.op, this.#created];
+    this.op = op;
+    this.#created = [];
+    try {
+      return run();
+    } catch (error) {
+      for (const dataId of this.#created) this.disposeData(dataId, true);
+      throw error;
+    } finally {
+      this.op = outerOp;
+      this.#created = outerCreated;
+    }
+  }
+
+  /** An output of arbitrary contents. */
+  output(shape: ReadonlyArray<number>, dtype: tf.DataType = "float32"): tf.TensorInfo {
+    const size = sizeOf(shape);
+    const words = `[${shape.join(", ")}]`;
+    if (size > mostElements) {
+      throw new RangeError(
+        `Cannot run ${this.op}: a tensor has at most ${mostElements} elements, got ${words}`,
+      );
+    }
+    const block = this.allocator.take(4 * size, this.op, words);
+    const dataId: DataId = {};
+    this.#data.set(dataId, { ...noData, dtype, size, block });
+    this.#created.push(dataId);
+    return { dataId, shape: [...shape], dtype };
+  }
+
+  /** An output whose elements are all this number. */
+  filled(shape: ReadonlyArray<number>, value: number, dtype: tf.DataType = "float32"): tf.TensorInfo {
+    const info = this.output(shape, dtype);
+    const size = sizeOf(shape);
+    if (size > 0) {
+      const bits = new Uint32Array((dtype === "float32" ? Float32Array : Int32Array).of(value).buffer)[0]!;
+      this.device.driver.cuMemsetD32(this.pointerOf(info), bits, size, this.device.stream);
+    }
+    return info;
+  }
+
+  zeros(shape: ReadonlyArray<number>): tf.TensorInfo {
+    return this.filled(shape, 0);
+  }
+
+  /** The numbers of an array as a tensor of the GPU's; 64-bit numbers become two elements each. */
+  upload(array: Float32Array | Int32Array | BigUint64Array, shape?: ReadonlyArray<number>): tf.TensorInfo {
+    const content =
+      array instanceof BigUint64Array
+        ? new Int32Array(array.buffer, array.byteOffset, 2 * array.length)
+        : array;
+    const info = this.output(
+      shape ?? [content.length],
+      content instanceof Float32Array ? "float32" : "int32",
+    );
+    this.#copyIn(this.dataOf(info).block!, content);
+    return info;
+  }
+
+  dataOf({ dataId }: { readonly dataId: DataId }): TensorData {
+    return this.#data.get(dataId);
+  }
+
+  /** The address of a tensor's numbers on the GPU; what only the program has is uploaded. */
+  pointerOf(tensor: tf.TensorInfo): number {
+    const data = this.dataOf(tensor);
+    if (data.block) return data.block.pointer;
+    if (data.dtype === "string" || data.dtype === "complex64") {
+      throw new TypeError(`Cannot run ${this.op}: the cuda backend has no ${data.dtype} numbers`);
+    }
+    const block = this.allocator.take(4 * data.size, this.op, `[${tensor.shape.join(", ")}]`);
+    this.#copyIn(block, deviceArray(data.values!, data.dtype));
+    data.block = block;
+    data.values = undefined;
+    return block.pointer;
+  }
+
+  /** The address of a tensor's numbers rounded to bf16. */
+  bf16Of(tensor: tf.TensorInfo): number {
+    const data = this.dataOf(tensor);
+    if (!data.bf16) {
+      const from = this.pointerOf(tensor);
+      const block = this.allocator.take(2 * data.size, this.op, `[${tensor.shape.join(", ")}] in bf16`);
+      data.bf16 = block;
+      if (data.size > 0) {
+        const grid = Math.ceil(data.size / (4 * threads));
+        const args = [{ pointer: from }, { pointer: block.pointer }, { i32: data.size }];
+        this.device.launch("convert", "to_bf16_array", { grid, block: threads }, args);
+      }
+    }
+    return data.bf16!.pointer;
+  }
+
+  /** To be told after a kernel changed a tensor in place: its bf16 copy is stale. */
+  written(tensor: tf.TensorInfo): void {
+    const data = this.dataOf(tensor);
+    if (data.bf16) this.allocator.give(data.bf16);
+    data.bf16 = undefined;
+  }
+
+  /** Enqueues a kernel of `kernels/<module>.cu`; without a block to run it does nothing. */
+  launch(module: string, name: string, launch: Launch, args: ReadonlyArray<Argument>): void {
+    const grid = typeof launch.grid === "number" ? [launch.grid] : launch.grid;
+    if (grid.some((blocks) => blocks === 0)) return;
+    this.device.launch(
+      module,
+      name,
+      launch,
+      args.map((arg) => this.#scalar(arg)),
+    );
+  }
+
+  /** Enqueues a kernel with a thread for each of `size` elements. */
+  launchEach(module: string, name: string, size: number, args: ReadonlyArray<Argument>): void {
+    this.launch(module, name, { grid: Math.ceil(size / threads), block: threads }, args);
+  }
+
+  /** Enqueues C = A B (+ C), row by row. */
+  gemm(product: Product): void {
+    this.products.run(this, product);
+  }
+
+  /** Records launches; the tensors that they use must be kept for as long as the graph is. */
+  capture(run: () => void): Graph {
+    return this.device.capture(run);
+  }
+
+  /** Keeps tensors with an output for its gradient kernel; they are freed with it. */
+  keepWith(output: tf.TensorInfo, auxiliary: ReadonlyArray<tf.TensorInfo>): void {
+    this.dataOf(output).auxiliary = auxiliary;
+  }
+
+  /** What `keepWith` kept, in its order. */
+  keptWith(op: string, output: tf.TensorInfo): ReadonlyArray<tf.TensorInfo> {
+    const { auxiliary } = this.dataOf(output);
+    if (auxiliary.length === 0)
+      throw new TypeError(`Cannot run ${op}: y must be the output of the forward kernel`);
+    return auxiliary;
+  }
+
+  free(...tensors: ReadonlyArray<tf.TensorInfo>): void {
+    for (const { dataId } of tensors) this.disposeData(dataId);
+  }
+
+  /**
+   * The tensor, ready to be changed in place by the next launch. Where its data has another owner (a clone, a reference
+   * model), it gets data of its own first.
+   */
+  writable(op: string, name: string, tensor: tf.TensorInfo): tf.TensorInfo {
+    const data = this.dataOf(tensor);
+    if (data.refCount === 1) {
+      this.pointerOf(tensor);
+      this.written(tensor);
+      return tensor;
+    }
+    const variable = tensor as tf.Variable;
+    if (typeof variable.assign !== "function") {
+      throw new TypeError(
+        `Cannot run ${op}: ${name} shares its data and is no variable, so it cannot change in place`,
+      );
+    }
+    const copy = this.output(tensor.shape);
+    const { driver, stream } = this.device;
+    driver.cuMemcpyDtoD(this.pointerOf(copy), this.pointerOf(tensor), 4 * data.size, stream);
+    // The transaction must not free what the variable now owns.
+    this.#created = this.#created.filter((dataId) => dataId !== copy.dataId);
+    const replacement = tf.engine().makeTensorFromTensorInfo(copy, this);
+    variable.assign(replacement);
+    replacement.dispose();
+    return variable;
+  }
+
+  /** The same data under another shape. */
+  relabelled(tensor: tf.TensorInfo, shape: ReadonlyArray<number>): tf.TensorInfo {
+    this.incRef(tensor.dataId);
+    return { dataId: tensor.dataId, shape: [...shape], dtype: tensor.dtype };
+  }
+
+  /** Gives all memory that is only held for reuse back to the GPU. */
+  trim(): void {
+    this.allocator.trim();
+  }
+
+  /** The numbers of a tensor, a copy; other work of the program goes on until the GPU has them. */
+  override async read(dataId: DataId): Promise<Values> {
+    const { values, size, block, dtype } = this.dataOf({ dataId });
+    if (values) return values.slice() as Values;
+    if (size === 0) return arrayOf(dtype, new ArrayBuffer(0));
+    const { driver, stream } = this.device;
+    const bytes = 4 * size;
+    // Memory that the GPU can write to while the program runs. The copy is enqueued now, before later changes in place.
+    const buffer = this.#staging.take(bytes);
+    driver.cuMemcpyDtoH(buffer.address, block!.pointer, bytes, stream);
+    await this.device.finished();
+    const content = copyOf(buffer.address, bytes);
+    this.#staging.give(buffer);
+    return arrayOf(dtype, content);
+  }
+
+  /** The numbers of a tensor; blocks until the GPU has them. */
+  override readSync(dataId: DataId): Values {
+    const { values, size, block, dtype } = this.dataOf({ dataId });
+    if (values) return values;
+    const content = new Int32Array(size);
+    if (size > 0) {
+      this.device.driver.cuMemcpyDtoH(addressOf(content), block!.pointer, 4 * size, this.device.stream);
+      this.device.synchronize();
+    }
+    return arrayOf(dtype, content.buffer);
+  }
+
+  override write(values: Values, shape: number[], dtype: tf.DataType): DataId {
+    const dataId: DataId = {};
+    this.move(dataId, values, shape, dtype, 1);
+    return dataId;
+  }
+
+  override move(dataId: DataId, values: Values, shape: number[], dtype: tf.DataType, refCount: number): void {
+    this.#data.set(dataId, { ...noData, dtype, size: sizeOf(shape), refCount, values });
+  }
+
+  override disposeData(dataId: DataId, force = false): boolean {
+    if (!this.#data.has(dataId)) return true;
+    const data = this.dataOf({ dataId });
+    data.refCount--;
+    if (!force && data.refCount > 0) return false;
+    if (data.block) this.allocator.give(data.block);
+    if (data.bf16) this.allocator.give(data.bf16);
+    this.free(...data.auxiliary);
+    this.#data.delete(dataId);
+    return true;
+  }
+
+  override refCount(dataId: DataId): number {
+    return this.#data.has(dataId) ? this.dataOf({ dataId }).refCount : 0;
+  }
+  override incRef(dataId: DataId): void {
+    this.dataOf({ dataId }).refCount++;
+  }
+  decRef(dataId: DataId): void {
+    if (this.#data.has(dataId)) this.dataOf({ dataId }).refCount--;
+  }
+  override numDataIds(): number {
+    return this.#data.numDataIds();
+  }
+  override floatPrecision(): 32 {
+    return 32;
+  }
+  override epsilon(): number {
+    return 1e-7;
+  }
+  override timerAvailable(): boolean {
+    return false;
+  }
+  override memory(): { unreliable: boolean; numBytesInGPU: number; numBytesAllocatedInGPU: number } {
+    const { bytesInUse, bytesAllocated } = this.allocator;
+    return { unreliable: false, numBytesInGPU: bytesInUse, numBytesAllocatedInGPU: bytesAllocated };
+  }
+
+  #copyIn(block: Block, content: Float32Array | Int32Array): void {
+    if (content.length === 0) return;
+    // Pageable memory is copied away before the call returns.
+    this.device.driver.cuMemcpyHtoD(block.pointer, content, content.byteLength, this.device.stream);
+  }
+
+  #scalar(arg: Argument): Scalar {
+    if (arg === null) return { pointer: 0 };
+    if (typeof arg === "number") return { i32: arg };
+    if ("dataId" in arg) return { pointer: this.pointerOf(arg) };
+    if ("at" in arg) return { pointer: this.pointerOf(arg.at) + 4 * arg.offset };
+    if ("bf16" in arg) return { pointer: this.bf16Of(arg.bf16) };
+    return arg;
+  }
+}
+
+/** Threads of a block in kernels with a thread an element. */
+const threads = 256;
+
+const noData = { refCount: 1, values: undefined, block: undefined, bf16: undefined, auxiliary: [] } as const;
+
+/** What tfjs wants of a type, from the bits that lie on the GPU. */
+const arrayOf = (dtype: tf.DataType, content: ArrayBuffer): Values => {
+  if (dtype === "float32") return new Float32Array(content);
+  return dtype === "bool" ? Uint8Array.from(new Int32Array(content)) : new Int32Array(content);
+};

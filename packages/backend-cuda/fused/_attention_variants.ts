@@ -1,0 +1,68 @@
+/** Tiles of the attention kernels and the shared memory that they take: in float32, and in bf16 on tensor cores. */
+
+/** How kernels for one range of head sizes are launched. */
+export interface AttentionVariant {
+  /** Ends the names of modules and, with `dim` behind it, of kernels. */
+  readonly suffix: "" | "_bf16";
+  /** headDim rounded up. */
+  readonly dim: number;
+  readonly threads: number;
+  /** Rows of the tile that a block owns, and bytes of shared memory. */
+  readonly forward: { readonly rows: number; readonly shared: number };
+  readonly keyGrad: { readonly rows: number; readonly shared: number };
+  readonly queryGrad: { readonly rows: number; readonly shared: number };
+}
+
+/** Bytes of tiles [rows, columns] with four floats of padding a row. */
+const floatTiles = (...tiles: ReadonlyArray<readonly [rows: number, columns: number]>): number =>
+  tiles.reduce((sum, [rows, columns]) => sum + 4 * rows * (columns + 4), 0);
+
+const inFloat32 = (
+  dim: number,
+  [queries, keys]: readonly [number, number],
+  backward: number,
+): AttentionVariant => {
+  const four = [backward, backward, backward, backward].map((rows) => [rows, dim] as const);
+  const scores = [backward, backward] as const;
+  return {
+    suffix: "",
+    dim,
+    threads: 256,
+    forward: { rows: queries, shared: floatTiles([queries, dim], [keys, dim], [queries, keys]) },
+    keyGrad: { rows: backward, shared: floatTiles(...four, scores, scores) },
+    queryGrad: { rows: backward, shared: floatTiles(...four, scores) },
+  };
+};
+
+/** Rows of a tile that a block of the tensor core kernels owns. */
+const own = 64;
+
+const onTensorCores = (dim: number, backward: number): AttentionVariant => {
+  const columnPairs = (rows: number) => 4 * rows * (dim / 2 + 4);
+  const rowPairs = (rows: number) => 2 * rows * (dim + 8);
+  const [ours, theirs] = [2 * columnPairs(own), 2 * columnPairs(backward)];
+  return {
+    suffix: "_bf16",
+    dim,
+    threads: 128,
+    forward: { rows: own, shared: 2 * columnPairs(own) + rowPairs(own) + 4 * own },
+    keyGrad: { rows: own, shared: ours + theirs + 2 * rowPairs(backward) },
+    queryGrad: { rows: own, shared: ours + theirs + rowPairs(backward) },
+  };
+};
+
+/** As in fused_attention.cu and fused_attention_grad.cu. */
+const float32Variants = [
+  inFloat32(32, [64, 64], 32),
+  inFloat32(64, [64, 64], 32),
+  inFloat32(128, [32, 32], 16),
+  inFloat32(256, [32, 16], 16),
+];
+/** As in their siblings that end in _bf16. */
+const tensorCoreVariants = [onTensorCores(64, 64), onTensorCores(128, 32)];
+
+/** The kernels for heads of this size; larger ones than tensor cores have kernels for are float32 always. */
+export const attentionVariant = (headDim: number, rounded: boolean): AttentionVariant | undefined => {
+  const fits = ({ dim }: AttentionVariant) => headDim <= dim;
+  return (rounded ? tensorCoreVariants.find(fits) : undefined) ?? float32Variants.find(fits);
+};
