@@ -276,6 +276,36 @@ it("10,000 random calls of fused kernels return or throw TypeError or RangeError
       return run("RlhfAttentionGrad", { dy, qkv, y, ...segments }, attrs);
     },
     () => {
+      const [batch, time, d, f, headDim] = [dim(), dim(), dim(), dim(), 2 * source.integer(3)];
+      const kvHeads = source.pick([1, 2]);
+      const heads = sometimes(source.integer(5), kvHeads * source.pick([1, 2]));
+      const spec = source.pick([
+        { norm: "layer", activation: source.pick(["gelu", "relu", "none"]) },
+        { norm: "rms", activation: "swiglu", ropeTheta: 10000 },
+      ]);
+      const up = spec.activation === "swiglu" ? 2 * f : f;
+      const inputs = {
+        x: float(sometimes(dim(), batch * time), d),
+        segments: int(3, batch, time),
+        positions: int(9, batch, sometimes(dim(), time)),
+        attentionGain: float(d),
+        ...(spec.norm === "layer" && {
+          attentionShift: float(sometimes(dim(), d)),
+          feedForwardShift: float(d),
+        }),
+        qkv: float(d, (heads + 2 * kvHeads) * headDim),
+        attentionOut: float(heads * headDim, d),
+        feedForwardGain: float(d),
+        up: float(d, up),
+        upBias: float(sometimes(dim(), up)),
+        down: float(sometimes(dim(), f), d),
+      };
+      const attrs = { ...spec, heads, kvHeads, headDim, epsilon: 1e-5, causal: true };
+      const recorded = source.uniform() < 0.9;
+      const y = run("RlhfDecoderBlock", inputs, { ...attrs, recorded }) as tf.Tensor;
+      return run("RlhfDecoderBlockGrad", { ...inputs, y, dy: float(batch * time, d) }, attrs);
+    },
+    () => {
       const [n, f] = [dim(), dim()];
       const x = float(n, sometimes(dim(), 2 * f));
       run("RlhfSwiglu", { x });

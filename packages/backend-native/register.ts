@@ -4,6 +4,7 @@ import type { KernelCall, KernelResult, NativeKernel } from "./_kernel.ts";
 import { loadAddon } from "./addon.ts";
 import { NativeBackend, refuseDisposed, sizeOf } from "./backend.ts";
 import { decodeKernels } from "./decode_kernels.ts";
+import { decoderBlockKernels } from "./decoder_block_kernels.ts";
 import { elementwiseKernels } from "./elementwise_kernels.ts";
 import { fusedKernels } from "./fused_kernels.ts";
 import { layoutKernels } from "./layout_kernels.ts";
@@ -76,6 +77,7 @@ export const register = (): { readonly threads: number; readonly isa: string } =
     ...layoutKernels,
     ...productKernels,
     ...fusedKernels,
+    ...decoderBlockKernels,
     ...optimizerKernels,
     ...decodeKernels,
   };

@@ -9,13 +9,15 @@ import type { Responses } from "./responses.ts";
 interface Packed {
   /** Prompts with their responses, several to a row, each a segment of its own. */
   readonly sequences: Sequences;
-  /** The response tokens, row after row of the mask, int32 `[batch · response]`. */
+  /** The response tokens, one response after the other without padding between them, int32 `[tokens]`. */
   readonly responseIds: tf.Tensor1D;
   /**
    * For each of them the place of the token before it, from which it is predicted, in the flattened sequences;
-   * int32 `[batch · response]`.
+   * int32 `[tokens]`.
    */
   readonly contexts: tf.Tensor1D;
+  /** Numbers for those tokens, `[tokens]`, in the shape of the mask, 0 where that is 0. Differentiable. */
+  readonly byResponse: (x: tf.Tensor1D) => tf.Tensor2D;
 }
 
 /** Any id will do: no token sees padding, and the mask leaves it out. */
@@ -23,7 +25,7 @@ const padId = 0;
 
 /**
  * Puts episodes into rows of about twice the longest, each into the first row with room for it: episodes differ
- * much in length, and padding would cost as much as tokens. Both sizes are rounded up, so that a run has few shapes
+ * much in length, and padding would cost as much as tokens. All sizes are rounded up, so that a run has few shapes
  * and backends can use their buffers again.
  */
 export function packResponses({ episodes, mask }: Responses, contextLength: number): Packed {
@@ -31,8 +33,12 @@ export function packResponses({ episodes, mask }: Responses, contextLength: numb
   const longest = Math.max(...episodes.map(lengthOf));
   const length = Math.min(roundUp(2 * longest, 32), contextLength);
   const rows: Array<{ readonly tokens: Array<number>; readonly segments: Array<number> }> = [];
-  const responseIds = new Int32Array(episodes.length * width).fill(padId);
-  const contexts = new Int32Array(episodes.length * width);
+  const count = episodes.reduce((sum, { response }) => sum + response.tokens.length, 0);
+  const padded = Math.min(roundUp(Math.max(count, 1), 64), episodes.length * width);
+  const responseIds = new Int32Array(padded).fill(padId);
+  const contexts = new Int32Array(padded);
+  const numbers = new Int32Array(episodes.length * width);
+  let number = 0;
   episodes.forEach((episode, member) => {
     const { prompt, response } = episode;
     let index = rows.findIndex(({ tokens }) => tokens.length + lengthOf(episode) <= length);
@@ -43,21 +49,23 @@ export function packResponses({ episodes, mask }: Responses, contextLength: numb
     tokens.push(...prompt.tokens, ...response.tokens);
     segments.push(...new Array<number>(lengthOf(episode)).fill(segment));
     response.tokens.forEach((token, column) => {
-      responseIds[member * width + column] = token;
-      contexts[member * width + column] = beforeResponse + column;
+      responseIds[number] = token;
+      contexts[number] = beforeResponse + column;
+      numbers[member * width + column] = number;
+      number += 1;
     });
   });
   while (rows.length % 4 > 0) rows.push({ tokens: [], segments: [] });
+  const places = tf.tensor1d(numbers, "int32");
   return {
     sequences: toSequences(padRight(rows, { padId, length })),
     responseIds: tf.tensor1d(responseIds, "int32"),
     contexts: tf.tensor1d(contexts, "int32"),
+    byResponse: (x) => {
+      const spread = embed(tf.reshape(x, [-1, 1]), places);
+      return tf.mul<tf.Tensor2D>(tf.reshape(spread, mask.shape), mask);
+    },
   };
-}
-
-/** The vectors of `[rows, time, size]` at these places of the flattened sequences: `[places, size]`. */
-export function vectorsAt(x: tf.Tensor, places: tf.Tensor1D): tf.Tensor2D {
-  return embed(tf.reshape(x, [-1, x.shape[2]!]), places) as tf.Tensor2D;
 }
 
 function lengthOf({ prompt, response }: Episode): number {

@@ -1,7 +1,7 @@
 import { linearTokenLogProbs } from "@rlhf/tensor";
-import { decoderWeights, hiddenStates, type Model, type TokenLogProbs } from "@rlhf/transformer";
+import { decoderWeights, hiddenStatesAt, type Model, type TokenLogProbs } from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";
-import { packResponses, vectorsAt } from "./_packed.ts";
+import { packResponses } from "./_packed.ts";
 import type { Responses } from "./responses.ts";
 
 /**
@@ -16,16 +16,17 @@ export function responseLogProbs(
   responses: Responses,
   options: { readonly temperature: number },
 ): TokenLogProbs {
-  const { mask } = responses;
   return tf.tidy(() => {
-    const { sequences, responseIds, contexts } = packResponses(responses, model.config.contextLength);
+    const { sequences, responseIds, contexts, byResponse } = packResponses(
+      responses,
+      model.config.contextLength,
+    );
     const { logProbs, entropy } = linearTokenLogProbs(
-      vectorsAt(hiddenStates(model, sequences), contexts),
+      hiddenStatesAt(model, sequences, contexts),
       decoderWeights(model).unembedding,
       responseIds,
       options,
     );
-    const masked = (x: tf.Tensor) => tf.mul(tf.reshape(x, mask.shape), mask) as tf.Tensor2D;
-    return { logProbs: masked(logProbs), entropy: masked(entropy) };
+    return { logProbs: byResponse(logProbs), entropy: byResponse(entropy) };
   });
 }

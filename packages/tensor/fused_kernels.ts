@@ -21,6 +21,29 @@ export interface AttentionAttributes {
   readonly kvHeads: number;
   readonly causal: boolean;
 }
+export interface DecoderBlockInputs {
+  /** [batch · time, d] */ readonly x: tf.TensorInfo;
+  /** int32 [batch, time] */ readonly segments: tf.TensorInfo;
+  /** int32 [batch, time], with `ropeTheta` */ readonly positions?: tf.TensorInfo;
+  readonly attentionGain: tf.TensorInfo;
+  /** The bias of a layer norm. */
+  readonly attentionShift?: tf.TensorInfo;
+  /** [d, (heads + 2 kvHeads) headDim] */ readonly qkv: tf.TensorInfo;
+  readonly qkvBias?: tf.TensorInfo;
+  /** [heads · headDim, d] */ readonly attentionOut: tf.TensorInfo;
+  readonly attentionOutBias?: tf.TensorInfo;
+  readonly feedForwardGain: tf.TensorInfo;
+  readonly feedForwardShift?: tf.TensorInfo;
+  /** [d, f], or [d, 2f] with swiglu */ readonly up: tf.TensorInfo;
+  readonly upBias?: tf.TensorInfo;
+  /** [f, d] */ readonly down: tf.TensorInfo;
+  readonly downBias?: tf.TensorInfo;
+}
+export interface DecoderBlockAttributes extends Omit<DecoderSpec, "ropeScaling" | "headNorm"> {
+  readonly causal: boolean;
+  /** Whether a gradient may follow: false, and the kernel keeps nothing. */
+  readonly recorded: boolean;
+}
 type Empty = Readonly<Record<string, never>>;
 
 /** Inputs, attributes and outputs of every fused kernel, by name. */
@@ -100,6 +123,18 @@ export interface FusedKernels {
     inputs: { dy: tf.TensorInfo; x: tf.TensorInfo };
     attrs: Empty;
     outputs: [dx: tf.Tensor2D];
+  };
+  /** A whole pre-norm block, h = x + Attention(norm(x)), y = h + FeedForward(norm(h)). */
+  RlhfDecoderBlock: {
+    inputs: DecoderBlockInputs;
+    attrs: DecoderBlockAttributes;
+    outputs: [y: tf.Tensor2D];
+  };
+  /** Gradients of the float32 inputs of the forward kernel that were given, in the order of `DecoderBlockInputs`. */
+  RlhfDecoderBlockGrad: {
+    inputs: DecoderBlockInputs & { dy: tf.TensorInfo; y: tf.TensorInfo };
+    attrs: DecoderBlockAttributes;
+    outputs: tf.Tensor[];
   };
   RlhfEmbed: {
     inputs: { /** [vocab, d] */ weight: tf.TensorInfo /** int32 [n] */; ids: tf.TensorInfo };

@@ -8,6 +8,7 @@ export { attention } from "./attention.ts";
 export * from "./backend.ts";
 export * from "./decode_step.ts";
 export type * from "./decoder.ts";
+export * from "./decoder_block.ts";
 export * from "./embed.ts";
 export * from "./fused_kernels.ts";
 export * from "./global_norm.ts";

@@ -66,7 +66,7 @@ export function bertPrediction(
 export const hasPooler = (model: Model): boolean => partsOf(model).find(`${poolerName}.weight`) !== undefined;
 
 /** What BERT's classifiers read of a token, tanh(W h + b). */
-export function bertPooled(model: Model, hidden: tf.Tensor3D): tf.Tensor3D {
+export function bertPooled<R extends tf.Rank>(model: Model, hidden: tf.Tensor<R>): tf.Tensor<R> {
   const { param } = partsOf(model);
   const weight = param(`${poolerName}.weight`) as tf.Tensor as tf.Tensor2D;
   return tf.tidy(() => tf.tanh(linear(hidden, weight, { bias: param(`${poolerName}.bias`) })));

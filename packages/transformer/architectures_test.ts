@@ -5,6 +5,7 @@ import { key } from "@rlhf/core/random";
 import { expectFidelity, relativeError } from "@rlhf/core/testing/fidelity";
 import { useBackend } from "@rlhf/tensor/backend";
 import { createKvCache, decodeStep } from "@rlhf/tensor/decode_step";
+import { embed } from "@rlhf/tensor/embed";
 import { valueAndGrads } from "@rlhf/tensor/value_and_grads";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
@@ -14,7 +15,7 @@ import { fromHuggingFace, type HuggingFaceConfig } from "./_hugging_face.ts";
 import { parameterLayouts } from "./_layout.ts";
 import type { Sequences } from "./batch.ts";
 import { loadCheckpoint } from "./checkpoint.ts";
-import { hiddenStates } from "./hidden_states.ts";
+import { hiddenStates, hiddenStatesAt } from "./hidden_states.ts";
 import { maskedTokenLogProbs, nextTokenLogProbs } from "./log_probs.ts";
 import { logits } from "./logits.ts";
 import { cloneModel, disposeModel, type Model } from "./model.ts";
@@ -84,6 +85,22 @@ describe.each(cases)("%s on %s gives what transformers gives", (name, backend) =
         relativeError(hidden, expected),
       );
     }
+  });
+
+  it("at some places what the whole has there, gradients too", async () => {
+    const batch = inputOf(golden, golden.right);
+    const places = tf.tensor1d([3, 1, 1, golden.time], "int32");
+    const weights = tf.randomNormal<tf.Rank.R2>([places.size, model.config.width], 0, 1, "float32", 1);
+    const weigh = (rows: tf.Tensor) => tf.sum(tf.mul(rows, weights));
+    const some = valueAndGrads(() => weigh(hiddenStatesAt(model, batch, places)), model.params);
+    const all = valueAndGrads(() => {
+      return weigh(embed(tf.reshape(hiddenStates(model, batch), [-1, model.config.width]), places));
+    }, model.params);
+    expect(relativeError(await some.value.data(), await all.value.data())).toBeLessThan(1e-5);
+    for (const [name, grad] of Object.entries(some.grads)) {
+      expect(relativeError(await grad.data(), await all.grads[name]!.data())).toBeLessThan(1e-5);
+    }
+    tf.dispose([places, weights, some, all, { ...batch }] as Array<tf.TensorContainer>);
   });
 
   it("gradients of every parameter", async () => {

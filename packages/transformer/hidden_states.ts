@@ -1,6 +1,7 @@
 import { fold } from "@rlhf/core/random";
 import { attention } from "@rlhf/tensor/attention";
 import type { NormWeights } from "@rlhf/tensor/decoder";
+import { fusedDecoderBlock } from "@rlhf/tensor/decoder_block";
 import { embed } from "@rlhf/tensor/embed";
 import { normHeads } from "@rlhf/tensor/head_norm";
 import { layerNorm } from "@rlhf/tensor/layer_norm";
@@ -39,10 +40,34 @@ export interface ForwardOptions {
  */
 export function hiddenStates(model: Model, batch: Sequences, options: ForwardOptions = {}): tf.Tensor3D {
   assertSequences("compute hidden states", batch, model.config.contextLength);
+  if (model.config.architecture === "bert") return bertHiddenStates(model, batch, sublayers(options));
+  return tf.tidy(() => {
+    const rows = decoderHiddenStates(model, batch, sublayers(options));
+    return tf.reshape(rows, [...batch.ids.shape, model.config.width]);
+  });
+}
+
+/**
+ * The vectors of {@link hiddenStates} at some places of the flattened batch: `[places, width]`. Where few tokens count,
+ * such as a response's or a sequence's last, this spares a decoder's last block most of its work: all but its attention
+ * is done for those places alone.
+ *
+ * @param places int32 `[places]`, each in `[0, batch · time)` (not checked: that would need a read)
+ * @throws RangeError when the shapes disagree or a row is longer than the context.
+ */
+export function hiddenStatesAt(
+  model: Model,
+  batch: Sequences,
+  places: tf.Tensor1D,
+  options: ForwardOptions = {},
+): tf.Tensor2D {
+  assertSequences("compute hidden states", batch, model.config.contextLength);
   const layers = sublayers(options);
-  return model.config.architecture === "bert"
-    ? bertHiddenStates(model, batch, layers)
-    : decoderHiddenStates(model, batch, layers);
+  if (model.config.architecture !== "bert") return decoderHiddenStates(model, batch, layers, places);
+  return tf.tidy(() => {
+    const states = bertHiddenStates(model, batch, layers);
+    return embed(tf.reshape(states, [-1, model.config.width]), places) as tf.Tensor2D;
+  });
 }
 
 /** Maps of a forward pass with its dropout; `where` names the place, which has a key of its own. */
@@ -53,6 +78,8 @@ function sublayers({ dropout: given }: ForwardOptions) {
   const drop = <R extends tf.Rank>(where: string, x: tf.Tensor<R>): tf.Tensor<R> =>
     given === undefined ? x : dropout(x, { rate: given.rate, key: fold(given.key, where) });
   return {
+    /** No dropout anywhere. */
+    plain: given === undefined,
     drop,
     map: <R extends tf.Rank>(
       where: string,
@@ -74,7 +101,13 @@ function sublayers({ dropout: given }: ForwardOptions) {
   };
 }
 
-function decoderHiddenStates(model: Model, batch: Sequences, { drop, map, addMap }: Sublayers): tf.Tensor3D {
+/** One row a token, or a place where `places` are given. */
+function decoderHiddenStates(
+  model: Model,
+  batch: Sequences,
+  { plain, drop, map, addMap }: Sublayers,
+  places?: tf.Tensor1D,
+): tf.Tensor2D {
   const spec = decoderSpec(model.config);
   const { heads, kvHeads, epsilon, activation } = spec;
   const weights = decoderWeights(model);
@@ -86,6 +119,10 @@ function decoderHiddenStates(model: Model, batch: Sequences, { drop, map, addMap
   const [rows, time] = segments.shape;
   const bySequence = (x: tf.Tensor2D): tf.Tensor3D => tf.reshape(x, [rows, time, x.shape[1]]);
   const byToken = (x: tf.Tensor3D): tf.Tensor2D => tf.reshape(x, [rows * time, x.shape[2]]);
+  /** What goes on behind the attention of a layer: behind the last, nothing looks at other tokens any more. */
+  const narrows = (layer: number) => places !== undefined && layer === weights.blocks.length - 1;
+  const wanted = (layer: number, x: tf.Tensor2D): tf.Tensor2D =>
+    places !== undefined && narrows(layer) ? (embed(x, places) as tf.Tensor2D) : x;
 
   return tf.tidy(() => {
     let embedded = embed(weights.tokenEmbedding, batch.ids) as tf.Tensor3D;
@@ -95,6 +132,12 @@ function decoderHiddenStates(model: Model, batch: Sequences, { drop, map, addMap
     // Only attention knows of sequences: everything else treats every token alike, and a reshape is an operation too.
     let x = byToken(drop("embedding", embedded));
     for (const [layer, block] of weights.blocks.entries()) {
+      const whole = plain && model.adapter === undefined && !narrows(layer);
+      const fused = whole && fusedDecoderBlock(x, block, { spec, causal, segments, positions });
+      if (fused) {
+        x = fused;
+        continue;
+      }
       let qkv = bySequence(map(`qkv ${layer}`, norm(x, block.attentionNorm), block.qkv));
       if (block.queryNorm !== undefined && block.keyNorm !== undefined) {
         const [queryGain, keyGain] = [block.queryNorm, block.keyNorm];
@@ -104,7 +147,7 @@ function decoderHiddenStates(model: Model, batch: Sequences, { drop, map, addMap
         qkv = rope(qkv, { heads, kvHeads, positions, theta: spec.ropeTheta, scaling: spec.ropeScaling });
       }
       const mixed = attention(qkv, { heads, kvHeads, causal, segments });
-      x = addMap(`attention ${layer}`, x, byToken(mixed), block.attentionOut);
+      x = addMap(`attention ${layer}`, wanted(layer, x), wanted(layer, byToken(mixed)), block.attentionOut);
       const normed = norm(x, block.feedForwardNorm);
       const wide =
         activation === "swiglu"
@@ -112,6 +155,6 @@ function decoderHiddenStates(model: Model, batch: Sequences, { drop, map, addMap
           : map(`up ${layer}`, normed, block.up, { activation: "geluTanh" });
       x = addMap(`feed-forward ${layer}`, x, wide, block.down);
     }
-    return bySequence(norm(x, weights.finalNorm));
+    return norm(x, weights.finalNorm);
   });
 }

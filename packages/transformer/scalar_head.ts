@@ -6,7 +6,7 @@ import { poolerName, predictsTokens } from "./_layout.ts";
 import { shiftLeft, shiftRight } from "./_shift.ts";
 import type { Sequences } from "./batch.ts";
 import type { TransformerConfig } from "./config.ts";
-import { type ForwardOptions, hiddenStates } from "./hidden_states.ts";
+import { type ForwardOptions, hiddenStates, hiddenStatesAt } from "./hidden_states.ts";
 import { cloneParams, disposeModel, type Model, type Params } from "./model.ts";
 
 /** A transformer with one number per token instead of an unembedding: a reward model or a value network. */
@@ -74,13 +74,21 @@ export function scalarModel(backbone: Omit<Model, "params">, params: Params): Sc
  * with token t.
  */
 export function tokenValues(model: ScalarModel, batch: Sequences, options: ForwardOptions = {}): tf.Tensor2D {
-  return tf.tidy(() => {
-    const { weight, bias } = model.head;
-    const states = hiddenStates(model.backbone, batch, options);
-    const read = model.config.architecture === "bert" ? bertPooled(model.backbone, states) : states;
-    const values = linear(read, tf.reshape(weight, [-1, 1]), { bias: tf.reshape(bias, [1]) });
-    return tf.reshape(values, batch.ids.shape);
-  });
+  return tf.tidy(() =>
+    tf.reshape(readHead(model, hiddenStates(model.backbone, batch, options)), batch.ids.shape),
+  );
+}
+
+/** {@link tokenValues} at some places of the flattened batch, as of {@link hiddenStatesAt}: `[places]`. */
+export function tokenValuesAt(
+  model: ScalarModel,
+  batch: Sequences,
+  places: tf.Tensor1D,
+  options: ForwardOptions = {},
+): tf.Tensor1D {
+  return tf.tidy(() =>
+    tf.reshape(readHead(model, hiddenStatesAt(model.backbone, batch, places, options)), [-1]),
+  );
 }
 
 /**
@@ -94,8 +102,16 @@ export function sequenceScores(
 ): tf.Tensor1D {
   return tf.tidy(() => {
     const isScored = isEndToken(batch.segments, model.config.architecture === "bert" ? "first" : "last");
-    return tf.sum(tf.mul(tokenValues(model, batch, options), isScored), 1);
+    const placeOf: tf.Tensor2D = tf.reshape(tf.range(0, isScored.size), isScored.shape);
+    const places: tf.Tensor1D = tf.cast(tf.sum(tf.mul(placeOf, isScored), 1), "int32");
+    // A row of padding alone has no such token and the score 0.
+    return tf.mul(tokenValuesAt(model, batch, places, options), tf.sum(isScored, 1));
   });
+}
+
+function readHead({ config, backbone, head }: ScalarModel, states: tf.Tensor): tf.Tensor {
+  const read = config.architecture === "bert" ? bertPooled(backbone, states) : states;
+  return linear(read, tf.reshape(head.weight, [-1, 1]), { bias: tf.reshape(head.bias, [1]) });
 }
 
 function withHead(

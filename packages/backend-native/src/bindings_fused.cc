@@ -66,13 +66,13 @@ void layer_norm(Call& call) {
                       call.floats(3, area(rows, width)), call.floats(4, area(rows, 2)), rows, width,
                       static_cast<float>(call.number(7)));
 }
-/// dy, x, gain, stats, dx, dgain, dbias, rows, width
+/// dy, x, gain, stats, dx, dgain, dbias, rows, width, residual|null
 void layer_norm_grad(Call& call) {
   int rows = call.size(7), width = width_at(call, 8);
   kernels().layerNormGrad(call.floats(0, area(rows, width)), call.floats(1, area(rows, width)),
                           call.floats(2, width), call.floats(3, area(rows, 2)),
-                          call.floats(4, area(rows, width)), call.floats(5, width), call.floats(6, width),
-                          rows, width);
+                          call.floats_or_null(9, area(rows, width)), call.floats(4, area(rows, width)),
+                          call.floats(5, width), call.floats(6, width), rows, width);
 }
 /// x, gain, y, stats, rows, width, epsilon
 void rms_norm(Call& call) {
@@ -81,11 +81,12 @@ void rms_norm(Call& call) {
                     call.floats(2, area(rows, width)), call.floats(3, rows), rows, width,
                     static_cast<float>(call.number(6)));
 }
-/// dy, x, gain, stats, dx, dgain, rows, width
+/// dy, x, gain, stats, dx, dgain, rows, width, residual|null
 void rms_norm_grad(Call& call) {
   int rows = call.size(6), width = width_at(call, 7);
   kernels().rmsNormGrad(call.floats(0, area(rows, width)), call.floats(1, area(rows, width)),
-                        call.floats(2, width), call.floats(3, rows), call.floats(4, area(rows, width)),
+                        call.floats(2, width), call.floats(3, rows),
+                        call.floats_or_null(8, area(rows, width)), call.floats(4, area(rows, width)),
                         call.floats(5, width), rows, width);
 }
 

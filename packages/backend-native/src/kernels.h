@@ -106,12 +106,13 @@ struct Kernels {
 
   void (*layerNorm)(const float* x, const float* gain, const float* bias, float* y, float* stats, int rows,
                     int width, float epsilon);
-  void (*layerNormGrad)(const float* dy, const float* x, const float* gain, const float* stats, float* dx,
-                        float* dgain, float* dbias, int rows, int width);
+  /// The residual, which may be null, is added to dx.
+  void (*layerNormGrad)(const float* dy, const float* x, const float* gain, const float* stats,
+                        const float* residual, float* dx, float* dgain, float* dbias, int rows, int width);
   void (*rmsNorm)(const float* x, const float* gain, float* y, float* stats, int rows, int width,
                   float epsilon);
-  void (*rmsNormGrad)(const float* dy, const float* x, const float* gain, const float* stats, float* dx,
-                      float* dgain, int rows, int width);
+  void (*rmsNormGrad)(const float* dy, const float* x, const float* gain, const float* stats,
+                      const float* residual, float* dx, float* dgain, int rows, int width);
 
   void (*attention)(const AttentionShape&, const float* qkv, float* y, float* logSumExp);
   void (*attentionGrad)(const AttentionShape&, const float* dy, const float* qkv, const float* y,
