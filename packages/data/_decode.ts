@@ -133,7 +133,8 @@ class Decoder<A> {
     const mapped = mapFields({ at: 0, bytes: 0, value, json: row }, this.options.fields) as {
       value: unknown;
     };
-    return this.recognized.read(new Value(mapped.value, [], this.isTable), this.formatOptions)[0]!;
+    const clean = new Value(mapped.value, [], { isClean: true }); // it was looked at when it was read
+    return this.recognized.read(clean, this.formatOptions)[0]!;
   };
 
   private addObject({ value, at, json }: ObjectRow): void {
@@ -153,7 +154,10 @@ class Decoder<A> {
   private read(value: unknown, at: number, row: Buffer | undefined): void {
     const problems: Array<string> = [];
     const { format, read } = this.recognized;
-    const records = read(new Value(value, problems, this.isTable), this.formatOptions);
+    // JSON in UTF-8 can have halves of surrogate pairs and null characters only as \\u….
+    const isClean = row !== undefined && !row.includes("\\u");
+    const found = new Value(value, problems, { isText: this.isTable, isClean });
+    const records = read(found, this.formatOptions);
     if (problems.length > 0) {
       refuseRow(this.report, at, problems, `write rows that look like ${format!.example}`);
       return;

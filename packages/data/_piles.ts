@@ -45,7 +45,7 @@ export class Piles {
     if (pending.size + headerBytes + bytes.length > writeBytes) return this.addLater(pile, { bytes, kind });
     pending.bytes.writeUInt32LE(bytes.length, pending.size);
     pending.bytes.writeUInt32LE(kind, pending.size + 4);
-    pending.bytes.set(bytes, pending.size + headerBytes);
+    bytes.copy(pending.bytes, pending.size + headerBytes);
     pending.size += headerBytes + bytes.length;
     return undefined;
   }

@@ -14,11 +14,14 @@ export class Value {
   private readonly problems: Array<string>;
   /** Cells of a table are all text: numbers and lists are read from it. */
   private readonly isText: boolean;
+  /** Known to hold neither halves of surrogate pairs nor null characters, which are not looked for then. */
+  private readonly isClean: boolean;
 
-  constructor(found: unknown, problems: Array<string>, isText: boolean, path = "") {
+  constructor(found: unknown, problems: Array<string>, { isText = false, isClean = false, path = "" } = {}) {
     this.found = found;
     this.problems = problems;
     this.isText = isText;
+    this.isClean = isClean;
     this.path = path;
   }
 
@@ -50,6 +53,7 @@ export class Value {
       this.refuse("text");
       return "";
     }
+    if (this.isClean) return this.found;
     if (!(this.found as WellFormable).isWellFormed())
       this.refuse("well-formed Unicode", "half of a surrogate pair");
     if (this.found.includes("\0")) this.refuse("text", "a null character");
@@ -84,7 +88,7 @@ export class Value {
   }
 
   private child(found: unknown, path: string): Value {
-    return new Value(found, this.problems, this.isText, path);
+    return new Value(found, this.problems, { isText: this.isText, isClean: this.isClean, path });
   }
 
   private parsed(): unknown {

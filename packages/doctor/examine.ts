@@ -42,7 +42,8 @@ export const examine = Effect.fn("doctor.examine")(function* (input: ExamineInpu
     const remedy = "shorten them, or use a model with a longer context";
     return yield* new InvalidInput({ problems: [{ where: "rankings", problem, remedy }] });
   }
-  const shortest = fitting.toSorted((a, b) => lengthOf(a) - lengthOf(b)).slice(0, 20);
+  const byLength = fitting.toSorted((a, b) => lengthOf(a) - lengthOf(b));
+  const shortest = byLength.slice(0, 20);
   const limit = Math.min(longest, contextLength);
   const sequences = shortest
     .slice(0, sequencesLooked)
@@ -59,7 +60,9 @@ export const examine = Effect.fn("doctor.examine")(function* (input: ExamineInpu
     specialTokens(model, tokenizer, texts),
     yield* Effect.promise(() => invariance(model, sequences, pad)),
     yield* Effect.promise(() => cacheAgreement(model, prompts, { eos, pad, key: fold(key, "cache") })),
-    ...(yield* Effect.promise(() => phases(model, sequences, { eos, pad, key: fold(key, "speed") }))),
+    ...(yield* Effect.promise(() =>
+      phases(model, sequences, { eos, pad, key: fold(key, "speed"), longest: lengthOf(byLength.at(-1)!) }),
+    )),
     yield* overfit(model, shortest, fold(key, "overfit")),
   ];
   return findings;

@@ -1,21 +1,27 @@
 import { totalmem } from "node:os";
 import type { Key } from "@rlhf/core/random";
 import type { Tokens } from "@rlhf/core/records";
-import type { Model } from "@rlhf/transformer";
+import { type Model, type StageMemory, stageMemory } from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Finding } from "./finding.ts";
 import { speeds } from "./speeds.ts";
 
-/** How fast the three phases of training are, and what they take of memory. The model is left as it is. */
+/** Sequences in a forward pass that training can do with: smaller micro-batches hardly save anything. */
+const microBatch = 8;
+
+/**
+ * How fast the three phases of training are, and what PPO would take of memory with the longest sequence of the data. The
+ * model is left as it is.
+ */
 export async function phases(
   model: Model,
   sequences: ReadonlyArray<Tokens>,
-  options: { readonly eos: number; readonly pad: number; readonly key: Key },
+  options: { readonly eos: number; readonly pad: number; readonly key: Key; readonly longest: number },
 ): Promise<ReadonlyArray<Finding>> {
   const before = tf.memory().numTensors;
   const { sampling, scoring, training } = await speeds(model, sequences, options);
   const leaked = tf.memory().numTensors - before;
-  const weights = bytesOf(model);
+  const memory = ppoMemory(model, options.longest);
   const used = process.memoryUsage.rss();
   return [
     {
@@ -26,16 +32,30 @@ export async function phases(
     },
     {
       check: "memory",
-      // Policy and value network with two moments each, gradients of one at a time, average, reference, reward model.
-      passed: leaked === 0 && 10 * weights < 0.9 * totalmem(),
-      found: `weights ${megabytes(weights)}; PPO keeps ten times that, ${megabytes(10 * weights)}, and activations; this process has ${megabytes(used)} of ${megabytes(totalmem())}${leaked === 0 ? "" : `; ${leaked} tensors were not freed`}`,
-      remedy: "take a smaller model, an adapter (LoRA), or a machine with more memory",
+      passed: leaked === 0 && memory.total < 0.9 * totalmem(),
+      found: `PPO would take ${described(memory)}, with ${microBatch} sequences of ${options.longest} tokens at a time; this process has ${megabytes(used)} of ${megabytes(totalmem())}${leaked === 0 ? "" : `; ${leaked} tensors were not freed`}`,
+      remedy:
+        "take a smaller model, shorter texts, an adapter (LoRA, which takes less than this), or a machine with more memory",
     },
   ];
 }
 
-function bytesOf({ params, adapter }: Model): number {
-  return Object.values({ ...adapter?.base, ...params }).reduce((sum, { size }) => sum + 4 * size, 0);
+function ppoMemory({ config }: Model, longest: number): StageMemory {
+  const tokens = microBatch * longest;
+  return stageMemory({
+    config,
+    trained: 2, // policy and value network
+    held: 3, // average, reference, reward model
+    passes: [{ tokens, predictions: tokens }],
+    accumulates: true,
+    sampling: { slots: microBatch, length: longest },
+  });
+}
+
+function described({ total, weights, gradients, optimizer, activations, cache }: StageMemory): string {
+  const parts = { weights, gradients, AdamW: optimizer, activations, cache };
+  const listed = Object.entries(parts).map(([name, bytes]) => `${name} ${megabytes(bytes)}`);
+  return `${megabytes(total)} (${listed.join(", ")})`;
 }
 
 function rounded(value: number): string {
