@@ -21,9 +21,17 @@ const budget = (megabytes: number, importing: number, function_: string, kilobyt
 });
 
 export const budgets: Readonly<Record<string, Budget>> = {
-  "@rlhf/backend-cuda": budget(999, 9999, "register", 9999),
-  "@rlhf/backend-native": budget(999, 9999, "register", 9999),
-  "@rlhf/backend-webgpu": budget(999, 9999, "register", 9999),
+  "@rlhf/backend-cuda": {
+    ...budget(999, 9999, "register", 9999),
+    nodeOnly: true,
+    device: { name: "NVIDIA GPU", missing: "libcuda" },
+  },
+  "@rlhf/backend-native": { ...budget(999, 9999, "register", 9999), nodeOnly: true },
+  "@rlhf/backend-webgpu": {
+    ...budget(999, 9999, "register", 9999),
+    nodeOnly: true,
+    device: { name: "GPU", missing: "NoAdapter" },
+  },
   "@rlhf/bandit-env": budget(999, 9999, "weightedSum", 9999),
   "@rlhf/core": budget(999, 9999, "uniforms", 9999),
   "@rlhf/data": budget(999, 9999, "pack", 9999),
