@@ -151,7 +151,7 @@ export const measureRewardModel = Effect.fn("measureRewardModel")(function* (
   model: RewardModel,
   comparisons: Comparisons,
   key: Key,
-  { evaluation: { resamples } }: Config,
+  { evaluation: { resamples } }: Pick<Config, "evaluation">,
 ) {
   const accuracy = Effect.fnUntraced(function* (rankings: ReadonlyArray<LabeledRanking>) {
     const scores = yield* scoreRankings(model, rankings);
@@ -169,27 +169,27 @@ export const measureRewardModel = Effect.fn("measureRewardModel")(function* (
       resamples,
     );
   });
-  const agreement = (rankingsByLabeler: ReadonlyArray<ReadonlyArray<LabeledRanking>>) =>
-    pairShare(
-      rankingsByLabeler.flatMap((own, i) =>
-        rankingsByLabeler.slice(0, i).flatMap((others) =>
-          own.flatMap((ranking, j) =>
-            orderings(ranking.ranks, others[j]!.ranks).map((agrees) => ({
-              prompt: ranking.prompt.join(),
-              agrees,
-            })),
-          ),
+  /** Absent where no prompt was ranked by several labellers: few prompts, or none drawn for it. */
+  const agreement = (rankingsByLabeler: ReadonlyArray<ReadonlyArray<LabeledRanking>>) => {
+    const pairs = rankingsByLabeler.flatMap((own, i) =>
+      rankingsByLabeler.slice(0, i).flatMap((others) =>
+        own.flatMap((ranking, j) =>
+          orderings(ranking.ranks, others[j]!.ranks).map((agrees) => ({
+            prompt: ranking.prompt.join(),
+            agrees,
+          })),
         ),
       ),
-      fold(key, "agreement"),
-      resamples,
     );
+    return pairs.length === 0 ? undefined : pairShare(pairs, fold(key, "agreement"), resamples);
+  };
   const { validation, heldOut, overlap } = comparisons;
+  const [labelerAgreement, heldOutAgreement] = [agreement(overlap), agreement(heldOut)];
   return {
     accuracy: yield* accuracy(validation),
     ...(heldOut.length > 0 ? { heldOutAccuracy: yield* accuracy(heldOut.flat()) } : {}),
-    ...(overlap.length > 1 ? { labelerAgreement: agreement(overlap) } : {}),
-    ...(heldOut.length > 1 ? { heldOutAgreement: agreement(heldOut) } : {}),
+    ...(labelerAgreement === undefined ? {} : { labelerAgreement }),
+    ...(heldOutAgreement === undefined ? {} : { heldOutAgreement }),
   };
 });
 

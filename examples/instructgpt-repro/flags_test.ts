@@ -38,14 +38,14 @@ describe("flags", () => {
   it("out of range are named together, with what was given, and so are those that do not fit each other", async () => {
     const problems = await problemsOf(
       ...["--sft.dropout", "2", "--seed", "x", "--vocabulary", "10", "--comparing.fewest", "10"],
-      ...["--ppo.batchSize", "100", "--model.heads", "3", "--ppo.maxNewTokens", "64"],
+      ...["--ppo.batchSize", "100", "--model.heads", "3"],
     );
     const expected = [
       /^--sft.dropout: .*, got 2$/,
       /^--seed: .*, got "x"$/,
       /^--vocabulary: .* 258, got 10$/,
       /^--comparing.fewest: must not exceed --comparing.most 9, got 10$/,
-      /^--ppo: minibatchSize must divide batchSize/,
+      /^--ppo.minibatchSize: must divide batchSize, which is 100, got 8$/,
       /^--model.width: must be a multiple of --model.heads 3, got 32$/,
     ];
     for (const one of expected)
@@ -54,8 +54,9 @@ describe("flags", () => {
         `${one}`,
       ).toBe(true);
     expect(new Set(problems).size).toBe(problems.length);
-    expect(await problemsOf("--ppo.maxNewTokens", "64")).toEqual([
-      expect.stringMatching(/^--ppo.maxNewTokens: must leave room for a prompt/),
+    expect(await problemsOf("--ppo.maxNewTokens", "64", "--seed", "-1")).toEqual([
+      "--ppo.maxNewTokens: must leave room for a prompt within --model.contextLength 64, got 64",
+      expect.stringMatching(/^--seed: .*, got -1$/),
     ]);
   });
 });

@@ -29,6 +29,7 @@ export function renderSummary(data: ReportData, width = 80): string {
         ["accuracy", share(rewardModel?.accuracy)],
         [`accuracy, held-out ${who}`, share(rewardModel?.heldOutAccuracy)],
         [`agreement of ${who}`, share(rewardModel?.labelerAgreement)],
+        [`agreement of held-out ${who}`, share(rewardModel?.heldOutAgreement)],
       ].filter(([, value]) => value !== undefined),
     ],
     ["Responses", rates.length === 0 ? [] : rateMatrix(rates)],

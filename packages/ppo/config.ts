@@ -75,8 +75,10 @@ export const PpoConfig = Schema.Struct({
 }).check(
   Schema.makeFilter(
     ({ batchSize, minibatchSize }) =>
-      batchSize % minibatchSize === 0 ||
-      `minibatchSize must divide batchSize (${batchSize}), got ${minibatchSize}`,
+      batchSize % minibatchSize === 0 || {
+        path: ["minibatchSize"],
+        issue: `must divide batchSize, which is ${batchSize}`,
+      },
   ),
 );
 export type PpoConfig = typeof PpoConfig.Type;
