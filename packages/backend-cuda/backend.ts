@@ -31,7 +31,9 @@ export type Argument =
   /** The address of an element of a tensor. */
   | { readonly at: tf.TensorInfo; readonly offset: number }
   /** The address of a tensor's numbers rounded to bf16, for reading. */
-  | { readonly bf16: tf.TensorInfo };
+  | { readonly bf16: tf.TensorInfo }
+  /** Where the kernel leaves them, see `bf16Target`. */
+  | { readonly bf16Target: tf.TensorInfo };
 
 export const sizeOf = (shape: ReadonlyArray<number>): number => shape.reduce((size, dim) => size * dim, 1);
 
@@ -166,6 +168,17 @@ export class CudaBackend extends tf.KernelBackend {
       }
     }
     return data.bf16!.pointer;
+  }
+
+  /**
+   * Where a kernel that has a tensor's numbers at hand leaves them rounded to bf16, which spares products another pass
+   * over memory; no address where products do not round, or where the copy exists.
+   */
+  bf16Target(tensor: tf.TensorInfo): number {
+    const data = this.dataOf(tensor);
+    if (this.precision !== "bf16" || data.bf16) return 0;
+    data.bf16 = this.allocator.take(2 * data.size, this.op, `[${tensor.shape.join(", ")}] in bf16`);
+    return data.bf16.pointer;
   }
 
   /** To be told after a kernel changed a tensor in place: its bf16 copy is stale. */
@@ -346,6 +359,7 @@ export class CudaBackend extends tf.KernelBackend {
     if ("dataId" in arg) return { pointer: this.pointerOf(arg) };
     if ("at" in arg) return { pointer: this.pointerOf(arg.at) + 4 * arg.offset };
     if ("bf16" in arg) return { pointer: this.bf16Of(arg.bf16) };
+    if ("bf16Target" in arg) return { pointer: this.bf16Target(arg.bf16Target) };
     return arg;
   }
 }

@@ -39,7 +39,7 @@ export const makeCompiler = (nvrtc: Nvrtc, capability: number): Compiler => {
   const { version, newest } = describe(nvrtc);
   const machineCode = capability <= newest;
   const target = machineCode ? `sm_${capability}` : `compute_${newest}`;
-  const options = [`--gpu-architecture=${target}`, "--std=c++17"];
+  const options = [`--gpu-architecture=${target}`, "--std=c++17", "--device-as-default-execution-space"];
 
   const compileAfresh = (name: string, source: string): Uint8Array => {
     const program = [

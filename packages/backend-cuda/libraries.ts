@@ -107,13 +107,11 @@ export const loadLibrary = (part: Part, newest = Number.POSITIVE_INFINITY): Libr
   const { name, companion } = files[part];
   const names = [...new Set(majors.filter((major) => major <= newest).map(name))];
   const problems = new Set<string>();
-  let absent = 0;
+  const without: string[] = [];
   for (const folder of places(part)) {
-    for (const file of names) {
-      if (folder !== "" && !existsSync(join(folder, file))) {
-        absent++;
-        continue;
-      }
+    const here = folder === "" ? names : names.filter((file) => existsSync(join(folder, file)));
+    if (here.length === 0 && existsSync(folder)) without.push(folder);
+    for (const file of here) {
       try {
         return load(folder, file, companion);
       } catch (error) {
@@ -122,10 +120,11 @@ export const loadLibrary = (part: Part, newest = Number.POSITIVE_INFINITY): Libr
       }
     }
   }
-  const elsewhere = part === "driver" ? "" : ", CUDA toolkits and Python's nvidia-* wheels";
-  const searched = `not in ${absent} other places: RLHF_CUDA_LIBRARIES (${process.env.RLHF_CUDA_LIBRARIES || "not set"})${elsewhere}`;
+  const searched = [`RLHF_CUDA_LIBRARIES (${process.env.RLHF_CUDA_LIBRARIES || "not set"})`];
+  if (part !== "driver") searched.push("CUDA toolkits", "Python's nvidia-* wheels");
+  const folders = without.length > 0 ? `: ${without.join(", ")}` : "";
   throw new CudaUnavailable(
-    `${names.join(" or ")} does not load: ${[...problems].join("; ")}; ${searched}.`,
+    `${names.join(" or ")} does not load: ${[...problems].join("; ")}; not found in ${searched.join(", ")}${folders}.`,
     remedies[part],
   );
 };

@@ -39,7 +39,7 @@ const attention = kernel<"qkv" | "segments", AttentionAttributes>(({ op, inputs,
     `fused_attention${suffix}`,
     `fused_attention${suffix}_${dim}`,
     { grid, block, shared: forward.shared },
-    [qkv, segments ?? null, y, logSumExp, ...rest],
+    [qkv, segments ?? null, y, ...(suffix === "" ? [] : [{ bf16Target: y }]), logSumExp, ...rest],
   );
   backend.keepWith(y, [logSumExp]);
   return y;
@@ -53,6 +53,7 @@ const attentionGrad = kernel<"dy" | "qkv" | "y" | "segments", AttentionAttribute
     const [logSumExp] = backend.keptWith(op, y);
     const dqkv = backend.output(qkv.shape);
     const delta = backend.output([batch, heads, time]);
+    const { suffix, dim, threads: block, keyGrad, queryGrad } = variant;
     const rows = batch * time * heads;
     backend.launch(
       "fused_attention_grad",
@@ -60,8 +61,9 @@ const attentionGrad = kernel<"dy" | "qkv" | "y" | "segments", AttentionAttribute
       { grid: blocksOf(rows, threads / 32), block: threads },
       [dy, y, delta, rows, time, heads, headDim],
     );
-    const args = [dy, qkv, segments ?? null, logSumExp!, delta, dqkv, ...rest];
-    const { suffix, dim, threads: block, keyGrad, queryGrad } = variant;
+    // Both launches write their part of the copy.
+    const target = suffix === "" ? [] : [{ pointer: backend.bf16Target(dqkv) }];
+    const args = [dy, qkv, segments ?? null, logSumExp!, delta, dqkv, ...target, ...rest];
     const launch = (part: string, { rows, shared }: typeof keyGrad, partHeads: number) =>
       backend.launch(
         `fused_attention_grad${suffix}`,

@@ -36,7 +36,7 @@ const swiglu = kernel<"x">(({ inputs: { x }, backend }) => {
   const y = backend.output([rows, width]);
   const [size, vector] = [rows * width, vectorOf(width)];
   const launch = { grid: blocksOf(size / vector), block: threads };
-  backend.launch("fused_layers", `fused_swiglu_${vector}`, launch, [x, y, size, width]);
+  backend.launch("fused_layers", `fused_swiglu_${vector}`, launch, [x, y, { bf16Target: y }, size, width]);
   return y;
 });
 
@@ -45,7 +45,14 @@ const swigluGrad = kernel<"dy" | "x">(({ inputs: { dy, x }, backend }) => {
   const dx = backend.output(x.shape);
   const [size, vector] = [rows * width, vectorOf(width)];
   const launch = { grid: blocksOf(size / vector), block: threads };
-  backend.launch("fused_layers", `fused_swiglu_grad_${vector}`, launch, [dy, x, dx, size, width]);
+  backend.launch("fused_layers", `fused_swiglu_grad_${vector}`, launch, [
+    dy,
+    x,
+    dx,
+    { bf16Target: dx },
+    size,
+    width,
+  ]);
   return dx;
 });
 

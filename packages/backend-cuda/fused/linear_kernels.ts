@@ -37,7 +37,16 @@ const linear = kernel<"x" | "weight" | "bias" | "residual", LinearAttributes>(
       "fused_linear",
       `fused_linear_epilogue_${activation}_${vector}`,
       { grid: blocksOf(size / vector), block: threads },
-      [product, bias ?? null, residual ?? null, y, size, out],
+      [
+        product,
+        bias ?? null,
+        residual ?? null,
+        y,
+        // Without an activation y is part of the residual stream or goes to attention, not to a product.
+        activation ? { bf16Target: y } : null,
+        size,
+        out,
+      ],
     );
     if (activation) backend.keepWith(y, [product]);
     return y;
@@ -88,7 +97,7 @@ const preGradient = (
     "fused_linear",
     `fused_linear_gradient_${activation}_${vector}`,
     { grid: [columns, groups], block: threads },
-    [dy, z, dz, partials, rows, out, groupRows],
+    [dy, z, dz, { bf16Target: dz }, partials, rows, out, groupRows],
   );
   if (dbias && partials) sumPartials(backend, partials, [dbias]);
 };

@@ -53,12 +53,17 @@ const gather = (
   ]);
 };
 
-/** Gradients of a chunk of logits, in `dlogits`, which may be the logits. */
+/**
+ * Gradients of a chunk of logits, in `dlogits`, which may be the logits.
+ *
+ * @param forProducts nothing but products reads them: where those round, dlogits exists rounded only
+ */
 const logitGradient = (
   backend: CudaBackend,
   tensors: Readonly<Record<"dy" | "logits" | "ids" | "normalizer" | "dlogits", tf.TensorInfo>>,
   first: number,
   temperature: number,
+  forProducts: boolean,
 ): void => {
   const { dy, logits, ids, normalizer, dlogits } = tensors;
   const [rows, columns] = logits.shape as [number, number];
@@ -68,11 +73,11 @@ const logitGradient = (
     ids,
     normalizer,
     dlogits,
+    forProducts ? { bf16Target: dlogits } : null,
     columns,
     first,
     { f32: 1 / temperature },
   ]);
-  backend.written(dlogits);
 };
 
 const tokenLogProbs = kernel<"logits" | "ids", Temperature>(({ inputs, attrs, backend }) => {
@@ -88,7 +93,7 @@ const tokenLogProbsGrad = kernel<"dy" | "logits" | "ids" | "y", Temperature>(
   ({ op, inputs: { dy, logits, ids, y }, attrs, backend }) => {
     const [normalizer] = backend.keptWith(op, y) as [tf.TensorInfo];
     const dlogits = backend.output(logits.shape);
-    logitGradient(backend, { dy, logits, ids, normalizer, dlogits }, 0, attrs.temperature);
+    logitGradient(backend, { dy, logits, ids, normalizer, dlogits }, 0, attrs.temperature, false);
     return dlogits;
   },
 );
@@ -158,7 +163,7 @@ const linearTokenLogProbsGrad = kernel<"dy" | "hidden" | "unembedding" | "ids" |
       const logits = kept ?? chunkLogits(backend, hidden, unembedding, chunk);
       // What is kept belongs to logProbs, whose gradient may be asked for again.
       const dlogits = kept ? backend.output(kept.shape) : logits;
-      logitGradient(backend, { dy, logits, ids, normalizer, dlogits }, first, attrs.temperature);
+      logitGradient(backend, { dy, logits, ids, normalizer, dlogits }, first, attrs.temperature, true);
       const offset = first * width;
       backend.gemm({
         a: dlogits,

@@ -24,7 +24,17 @@ const forward = (
     ? { grid: rows, block: rowThreads(width / vector, 256) }
     : { grid: Math.ceil(rows / 4), block: 128 };
   const name = `fused_${norm}_norm_${block ? "block" : "warp"}_${vector}`;
-  backend.launch("fused_norm", name, launch, [x, gain, bias, y, stats, rows, width, { f32: epsilon }]);
+  backend.launch("fused_norm", name, launch, [
+    x,
+    gain,
+    bias,
+    y,
+    { bf16Target: y },
+    stats,
+    rows,
+    width,
+    { f32: epsilon },
+  ]);
   backend.keepWith(y, [stats]);
   return y;
 };

@@ -17,8 +17,8 @@ __device__ inline float quad_max(float value) {
 
 /// Grid: tiles of 64 queries × heads × batch; 128 threads.
 template <int D, int N>
-__device__ inline void attend(const float* qkv, const int* segments, float* y, float* logSumExp, AttentionView v,
-                              bool causal, float scale) {
+__device__ inline void attend(const float* qkv, const int* segments, float* y, bf16* rounded, float* logSumExp,
+                              AttentionView v, bool causal, float scale) {
   constexpr int M = 64, T = N / 8;
   extern __shared__ float4 memory[];
   unsigned *q = reinterpret_cast<unsigned*>(memory), *k = q + M * kColumnPairs<D>, *values = k + N * kColumnPairs<D>;
@@ -82,15 +82,16 @@ __device__ inline void attend(const float* qkv, const int* segments, float* y, f
       logSumExp[(static_cast<long long>(batch) * v.heads + head) * v.time + rows[r]] =
           empty ? 0.f : top[r] + log2f(total[r]);
   }
-  store_warp_rows<D>(y + v.out(batch, head), v.outStride(), first + warp * 16, v.time, v.headDim, sums, inverse[0],
-                     inverse[1]);
+  store_warp_rows<D>(y, rounded, v.out(batch, head), v.outStride(), first + warp * 16, v.time, v.headDim, sums,
+                     inverse[0], inverse[1]);
 }
 
-#define ATTENTION(D, N)                                                                                             \
-  extern "C" __global__ void __launch_bounds__(128)                                                                 \
-      fused_attention_bf16_##D(const float* qkv, const int* segments, float* y, float* logSumExp, int time,         \
-                               int heads, int kvHeads, int headDim, int causal, float scale) {                      \
-    attend<D, N>(qkv, segments, y, logSumExp, AttentionView{time, heads, kvHeads, headDim}, causal != 0, scale);    \
+#define ATTENTION(D, N)                                                                                           \
+  extern "C" __global__ void __launch_bounds__(128)                                                               \
+      fused_attention_bf16_##D(const float* qkv, const int* segments, float* y, bf16* rounded, float* logSumExp,  \
+                               int time, int heads, int kvHeads, int headDim, int causal, float scale) {          \
+    AttentionView view{time, heads, kvHeads, headDim};                                                            \
+    attend<D, N>(qkv, segments, y, rounded, logSumExp, view, causal != 0, scale);                                 \
   }
 ATTENTION(64, 64)
 ATTENTION(128, 64)

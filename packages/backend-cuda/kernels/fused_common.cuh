@@ -16,6 +16,18 @@ __device__ inline void store_floats(float* to, const Floats<V>& values) {
   *reinterpret_cast<Floats<V>*>(to) = values;
 }
 
+/// The same rounded to bf16.
+template <int V>
+__device__ inline void store_rounded(bf16* to, const Floats<V>& values) {
+  if (V == 1) {
+    *to = to_bf16(values.at[0]);
+  } else {
+    unsigned low = to_bf16(values.at[0]) | static_cast<unsigned>(to_bf16(values.at[1 % V])) << 16;
+    unsigned high = to_bf16(values.at[2 % V]) | static_cast<unsigned>(to_bf16(values.at[3 % V])) << 16;
+    *reinterpret_cast<uint2*>(to) = make_uint2(low, high);
+  }
+}
+
 __device__ inline float warp_sum(float value) {
 #pragma unroll
   for (int distance = 16; distance > 0; distance /= 2) value += __shfl_xor_sync(kEveryLane, value, distance);

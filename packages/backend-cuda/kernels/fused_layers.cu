@@ -23,18 +23,20 @@ extern "C" __global__ void fused_rope(const float* qkv, const int* positions, fl
 
 __device__ inline float gate_sigmoid(float z) { return 1.f / (1.f + expf(-z)); }
 
-/// y = silu(x[:, :f]) · x[:, f:].
+/// y = silu(x[:, :f]) · x[:, f:], in bf16 too where `rounded` is given.
 template <int V>
-__device__ inline void swiglu_forward(const float* x, float* y, int size, int width) {
+__device__ inline void swiglu_forward(const float* x, float* y, bf16* rounded, int size, int width) {
   int i = (blockIdx.x * blockDim.x + threadIdx.x) * V;
   if (i >= size) return;
   long long place = static_cast<long long>(i / width) * 2 * width + i % width;
   Floats<V> gate = load_floats<V>(x + place), up = load_floats<V>(x + place + width);
   for (int k = 0; k < V; k++) gate.at[k] = gate.at[k] * gate_sigmoid(gate.at[k]) * up.at[k];
   store_floats<V>(y + i, gate);
+  if (rounded) store_rounded<V>(rounded + i, gate);
 }
 template <int V>
-__device__ inline void swiglu_backward(const float* dy, const float* x, float* dx, int size, int width) {
+__device__ inline void swiglu_backward(const float* dy, const float* x, float* dx, bf16* rounded, int size,
+                                       int width) {
   int i = (blockIdx.x * blockDim.x + threadIdx.x) * V;
   if (i >= size) return;
   long long place = static_cast<long long>(i / width) * 2 * width + i % width;
@@ -46,15 +48,18 @@ __device__ inline void swiglu_backward(const float* dy, const float* x, float* d
   }
   store_floats<V>(dx + place, gate);
   store_floats<V>(dx + place + width, up);
+  if (!rounded) return;
+  store_rounded<V>(rounded + place, gate);
+  store_rounded<V>(rounded + place + width, up);
 }
 
-#define SWIGLU_KERNELS(V)                                                                             \
-  extern "C" __global__ void fused_swiglu_##V(const float* x, float* y, int size, int width) {              \
-    swiglu_forward<V>(x, y, size, width);                                                             \
-  }                                                                                                   \
-  extern "C" __global__ void fused_swiglu_grad_##V(const float* dy, const float* x, float* dx, int size,    \
-                                             int width) {                                             \
-    swiglu_backward<V>(dy, x, dx, size, width);                                                       \
+#define SWIGLU_KERNELS(V)                                                                                      \
+  extern "C" __global__ void fused_swiglu_##V(const float* x, float* y, bf16* rounded, int size, int width) {  \
+    swiglu_forward<V>(x, y, rounded, size, width);                                                             \
+  }                                                                                                            \
+  extern "C" __global__ void fused_swiglu_grad_##V(const float* dy, const float* x, float* dx, bf16* rounded,  \
+                                                   int size, int width) {                                      \
+    swiglu_backward<V>(dy, x, dx, rounded, size, width);                                                       \
   }
 SWIGLU_KERNELS(1)
 SWIGLU_KERNELS(4)

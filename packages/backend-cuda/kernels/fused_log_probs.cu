@@ -81,21 +81,27 @@ extern "C" __global__ void fused_token_log_probs(const float* logits, const int*
   if (entropy) entropy[row] = logSum - s.moment / s.sum;
 }
 
-/// dlogits = dy/T (onehot(ids) − softmax(logits/T)) of such columns; dlogits may be the logits.
+/// dlogits = dy/T (onehot(ids) − softmax(logits/T)) of such columns; dlogits may be the logits. Where `rounded` is given
+/// they go there instead, in bf16, for products are all that reads them then.
 extern "C" __global__ void fused_token_log_probs_grad(const float* dy, const float* logits, const int* ids,
-                                                const float* logSumExp, float* dlogits, int columns, int first,
-                                                float inverseTemperature) {
+                                                const float* logSumExp, float* dlogits, bf16* rounded,
+                                                int columns, int first, float inverseTemperature) {
   int row = blockIdx.x, chosen = ids[row] - first;
   const float* z = logits + static_cast<long long>(row) * columns;
   float* dz = dlogits + static_cast<long long>(row) * columns;
+  bf16* roundedRow = rounded + static_cast<long long>(row) * columns;
   float factor = -dy[row] * inverseTemperature, lse = logSumExp[row];
   auto gradient = [&](int column, float value) {
     float share = factor * expf(value * inverseTemperature - lse);
     return column == chosen ? share - factor : share;
   };
-  // Rows of both start at the same distance from a 16-byte boundary, for both tensors start at one.
+  // Rows of all start at the same distance from a boundary of four elements, for the tensors start at one.
   each_float_in_block(z, columns, [&](int column, auto values) {
-    for (float& value : values.at) value = gradient(column++, value);
-    store_floats<sizeof(values) / 4>(dz + column - sizeof(values) / 4, values);
+    constexpr int V = sizeof(values) / 4;
+    for (int k = 0; k < V; k++) values.at[k] = gradient(column + k, values.at[k]);
+    if (rounded)
+      store_rounded<V>(roundedRow + column, values);
+    else
+      store_floats<V>(dz + column, values);
   });
 }

@@ -8,10 +8,11 @@ __device__ inline float team_sum(float value) {
   return kBlock ? block_sum(value) : warp_sum(value);
 }
 
-/// y = (x − mean) rstd gain + bias with stats [rows, 2] = mean, rstd; RMS: y = x r gain with stats [rows] = r.
+/// y = (x − mean) rstd gain + bias with stats [rows, 2] = mean, rstd; RMS: y = x r gain with stats [rows] = r. Where
+/// `rounded` is given, y goes there in bf16 too.
 template <bool kRms, bool kBlock, int V>
-__device__ inline void norm_forward(const float* x, const float* gain, const float* bias, float* y, float* stats,
-                                    int rows, int width, float epsilon) {
+__device__ inline void norm_forward(const float* x, const float* gain, const float* bias, float* y, bf16* rounded,
+                                    float* stats, int rows, int width, float epsilon) {
   int team = kBlock ? blockDim.x : 32, teams = blockDim.x / team;
   int row = blockIdx.x * teams + threadIdx.x / team, member = threadIdx.x % team;
   if (row >= rows) return;
@@ -36,6 +37,7 @@ __device__ inline void norm_forward(const float* x, const float* gain, const flo
     if (!kRms) b = load_floats<V>(bias + j);
     for (int k = 0; k < V; k++) v.at[k] = (v.at[k] - mean) * rstd * g.at[k] + b.at[k];
     store_floats<V>(to + j, v);
+    if (rounded) store_rounded<V>(rounded + (to - y) + j, v);
   }
   if (member > 0) return;
   if (kRms) {
@@ -46,10 +48,10 @@ __device__ inline void norm_forward(const float* x, const float* gain, const flo
   }
 }
 
-#define NORM_FORWARD(NAME, RMS, BLOCK, V)                                                                          \
-  extern "C" __global__ void NAME##_##V(const float* x, const float* gain, const float* bias, float* y,            \
-                                        float* stats, int rows, int width, float epsilon) {                        \
-    norm_forward<RMS, BLOCK, V>(x, gain, bias, y, stats, rows, width, epsilon);                                    \
+#define NORM_FORWARD(NAME, RMS, BLOCK, V)                                                                         \
+  extern "C" __global__ void NAME##_##V(const float* x, const float* gain, const float* bias, float* y,           \
+                                        bf16* rounded, float* stats, int rows, int width, float epsilon) {        \
+    norm_forward<RMS, BLOCK, V>(x, gain, bias, y, rounded, stats, rows, width, epsilon);                          \
   }
 NORM_FORWARD(fused_layer_norm_warp, false, false, 1)
 NORM_FORWARD(fused_layer_norm_warp, false, false, 4)

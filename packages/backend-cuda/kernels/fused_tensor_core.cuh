@@ -123,16 +123,22 @@ __device__ inline void warp_mix(const float (&weights)[T][4], const unsigned* ro
   }
 }
 
-/// Rows `row` + g and `row` + g + 8 of a result, times a factor each, into a head.
+/// Rows `row` + g and `row` + g + 8 of a result, times a factor each, into a head of `tensor` that begins at `head`, and
+/// into the tensor's copy in bf16 where there is one.
 template <int D>
-__device__ inline void store_warp_rows(float* head, long long stride, int row, int time, int headDim,
-                                       const float (&sums)[D / 8][4], float upper, float lower) {
+__device__ inline void store_warp_rows(float* tensor, bf16* rounded, long long head, long long stride, int row,
+                                       int time, int headDim, const float (&sums)[D / 8][4], float upper,
+                                       float lower) {
   int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 #pragma unroll
   for (int tile = 0; tile < D / 8; tile++)
 #pragma unroll
     for (int i = 0; i < 4; i++) {
       int to = row + g + i / 2 * 8, column = tile * 8 + 2 * t + i % 2;
-      if (to < time && column < headDim) head[to * stride + column] = sums[tile][i] * (i < 2 ? upper : lower);
+      if (to >= time || column >= headDim) continue;
+      long long place = head + to * stride + column;
+      float value = sums[tile][i] * (i < 2 ? upper : lower);
+      tensor[place] = value;
+      if (rounded) rounded[place] = to_bf16(value);
     }
 }
