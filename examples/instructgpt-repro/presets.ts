@@ -4,7 +4,7 @@ import type { Fields } from "./flags.ts";
 const shared = {
   seed: 1,
   backend: "auto",
-  rounds: 2,
+  rounds: 3,
   run: null,
   base: null,
   corpus: null,
@@ -17,7 +17,7 @@ const shared = {
 const laptop = {
   ...shared,
   model: { layers: 2, width: 128, heads: 4, contextLength: 64 },
-  tasks: { demonstrations: 5000, validation: 200, prompts: 8600, evaluation: 400 },
+  tasks: { demonstrations: 5000, validation: 200, prompts: 8600, evaluation: 1200 },
   pretrain: {
     steps: 2600,
     batchSize: 16,
@@ -64,7 +64,7 @@ const laptop = {
     maxNewTokens: 32,
     temperature: 0.7,
     missingEosPenalty: 1,
-    policyLearningRate: 2e-4,
+    policyLearningRate: 4e-4,
     criticLearningRate: 3e-4,
     warmupIterations: 5,
     maxGradNorm: 1,
@@ -89,6 +89,7 @@ const small = {
   rounds: 1,
   vocabulary: 4096,
   model: { layers: 2, width: 64, heads: 2, contextLength: 64 },
+  tasks: { ...laptop.tasks, evaluation: 400 },
   pretrain: { ...laptop.pretrain, steps: 2000 },
   comparing: { ...laptop.comparing, prompts: 1200, validationShare: 0.15, overlap: 0.1 },
   reward: { ...laptop.reward, epochs: 1 },
@@ -98,6 +99,7 @@ const small = {
 /** Every stage, so small that a test can wait for it; nothing of note is learned. */
 const smoke = {
   ...laptop,
+  rounds: 2,
   vocabulary: 1024,
   model: { layers: 2, width: 32, heads: 2, contextLength: 64 },
   tasks: { demonstrations: 200, validation: 40, prompts: 80, evaluation: 40 },
