@@ -89,11 +89,11 @@ const small = {
   rounds: 1,
   vocabulary: 4096,
   model: { layers: 2, width: 64, heads: 2, contextLength: 64 },
-  tasks: { ...laptop.tasks, evaluation: 400 },
-  pretrain: { ...laptop.pretrain, steps: 2000 },
-  comparing: { ...laptop.comparing, prompts: 1200, validationShare: 0.15, overlap: 0.1 },
-  reward: { ...laptop.reward, epochs: 1 },
-  ppo: { ...laptop.ppo, iterations: 25 },
+  tasks: { ...laptop.tasks, demonstrations: 2000, evaluation: 400 },
+  pretrain: { ...laptop.pretrain, steps: 500, warmupSteps: 50, evaluateEvery: 250 },
+  sft: { ...laptop.sft, epochs: 2 },
+  comparing: { ...laptop.comparing, prompts: 800, validationShare: 0.15, overlap: 0.1 },
+  ppo: { ...laptop.ppo, iterations: 12, sampleEvery: 6 },
 } as const satisfies Fields;
 
 /** Every stage, so small that a test can wait for it; nothing of note is learned. */
