@@ -41,6 +41,7 @@ extern "C" __global__ void fused_embed_order(const int* ids, int* order, int* st
       int leader = __ffs(pending) - 1, wanted = __shfl_sync(kEveryLane, own, leader);
       unsigned same = __ballot_sync(kEveryLane, mine && own == wanted);
       if (lane == leader) counts[warp][wanted] += __popc(same);
+      __syncwarp();  // another lane may be the next to add to it
       pending &= ~same;
     }
   }
