@@ -149,7 +149,13 @@ export const enqueueStep = (
   }
   const last = own(backend.output([outputs, width]));
   const vector = vectorOf(width);
-  backend.launch("fused_embed", `fused_embed_${vector}`, rowLaunch(outputs), [x, outputRows, last, width]);
+  backend.launch("fused_embed", `fused_embed_${vector}`, rowLaunch(outputs), [
+    x,
+    outputRows,
+    last,
+    rows,
+    width,
+  ]);
   const unembedding = { weight: weights.unembedding };
   const logits = linear(norm(spec, last, weights.finalNorm), unembedding, { transposeWeight: true });
   freeAllBut(logits);
@@ -178,8 +184,9 @@ const attention = (
   const { qkv, slots, positions, rows, layer, own } = step;
   const [keys, values] = [cache.keys[layer]!, cache.values[layer]!];
   const { length } = cache;
+  const type = cache.rounded ? "bf16" : "float";
   const pairs = rows * (heads + 2 * kvHeads) * Math.ceil(headDim / 2);
-  backend.launch("fused_decode", "fused_decode_write", { grid: blocksOf(pairs), block: threads }, [
+  backend.launch("fused_decode", `fused_decode_write_${type}`, { grid: blocksOf(pairs), block: threads }, [
     qkv,
     slots,
     positions,
@@ -196,7 +203,7 @@ const attention = (
   const splits = Math.ceil(length / splitSize);
   const y = own(backend.output([rows, heads * headDim]));
   const partials = own(backend.output(splits > 1 ? [rows, heads, splits, dim + 2] : [1]));
-  const name = `fused_decode_attention_${dim}_${vectorOf(headDim)}`;
+  const name = `fused_decode_attention_${dim}_${vectorOf(headDim)}_${type}`;
   backend.launch("fused_decode", name, { grid: [rows, heads, splits], block: threads }, [
     qkv,
     slots,
@@ -204,6 +211,7 @@ const attention = (
     keys,
     values,
     y,
+    splits > 1 ? null : { bf16Target: y },
     partials,
     heads,
     kvHeads,
@@ -214,7 +222,14 @@ const attention = (
   ]);
   if (splits > 1) {
     const launch = { grid: [rows, heads], block: rowThreads(headDim, threads) } as const;
-    backend.launch("fused_decode", `fused_decode_join_${dim}`, launch, [partials, y, heads, headDim, splits]);
+    backend.launch("fused_decode", `fused_decode_join_${dim}`, launch, [
+      partials,
+      y,
+      { bf16Target: y },
+      heads,
+      headDim,
+      splits,
+    ]);
   }
   return y;
 };

@@ -3,9 +3,11 @@ import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it } from "vitest";
 import { expectClose, floats, runOn } from "../../backend-webgpu/testing/numbers.ts";
 import { integers, key } from "../../core/random.ts";
+import { useBackend } from "../../tensor/backend.ts";
 import { createKvCache, decodeStep } from "../../tensor/decode_step.ts";
 import type { DecoderSpec, DecoderWeights } from "../../tensor/decoder.ts";
 import { hasFusedKernel } from "../../tensor/fused_kernels.ts";
+import type { CudaBackend } from "../backend.ts";
 import { hasDevice } from "../testing/emulator.ts";
 import { CudaKvCache } from "./kv_cache.ts";
 
@@ -70,39 +72,56 @@ const stepOf = (seed: number, runs: ReadonlyArray<readonly [number, number, numb
   };
 };
 
+/** Logits of prompts, single tokens and a slot used again. */
+const mixedSteps = (spec: DecoderSpec, context: number): tf.Tensor[] => {
+  const weights = makeWeights(spec, context);
+  const cache = createKvCache(spec, { layers, slots: 3, length: context });
+  const prompt = context - 10;
+  const steps = [
+    stepOf(1, [
+      [2, 0, prompt],
+      [0, 0, 3],
+    ]),
+    stepOf(2, [
+      [0, 3, 1],
+      [2, prompt, 1],
+      [1, 0, 5],
+    ]),
+    stepOf(3, [
+      [2, 0, 2],
+      [1, 5, 1],
+    ]),
+  ];
+  const logits = steps.map((step) => decodeStep({ spec, weights, cache, ...step }));
+  cache.dispose();
+  tf.dispose(weights as unknown as tf.TensorContainer);
+  return logits;
+};
+
 describe.skipIf(!hasDevice())("decoding as on cpu", () => {
   it.each([
     ["GPT-2", gpt, 80],
     ["Llama", llama, 80],
     ["Llama with a context in two splits", llama, 300],
   ])("%s: prompts, single tokens and a slot used again", async (_, spec, context) => {
-    const operation = () => {
-      const weights = makeWeights(spec, context);
-      const cache = createKvCache(spec, { layers, slots: 3, length: context });
-      const prompt = context - 10;
-      const steps = [
-        stepOf(1, [
-          [2, 0, prompt],
-          [0, 0, 3],
-        ]),
-        stepOf(2, [
-          [0, 3, 1],
-          [2, prompt, 1],
-          [1, 0, 5],
-        ]),
-        stepOf(3, [
-          [2, 0, 2],
-          [1, 5, 1],
-        ]),
-      ];
-      const logits = steps.map((step) => decodeStep({ spec, weights, cache, ...step }));
-      cache.dispose();
-      tf.dispose(weights as unknown as tf.TensorContainer);
-      return logits;
-    };
+    const operation = () => mixedSteps(spec, context);
     const actual = await runOn("cuda", [], operation);
     expect(hasFusedKernel("RlhfDecodeStep")).toBe(true);
     expectClose(actual, await runOn("cpu", [], operation), 1e-5);
+  });
+
+  it.each([
+    ["GPT-2", gpt, 80],
+    ["Llama with a context in two splits", llama, 300],
+  ])("%s in bf16, the cache too", async (_, spec, context) => {
+    await useBackend("cuda");
+    const backend = tf.backend() as CudaBackend;
+    const operation = () => mixedSteps(spec, context);
+    backend.precision = "bf16";
+    const actual = await runOn("cuda", [], operation);
+    backend.precision = "fp32";
+    // Half the distance between neighbours in bf16, 2⁻⁹, times what two layers make of it.
+    expectClose(actual, await runOn("cpu", [], operation), 2 ** -6);
   });
 
   it("replays recorded steps, for batches that shrink and weights that change", async () => {

@@ -217,6 +217,16 @@ describe.skipIf(!hasDevice())("as on cpu", () => {
     expect([...(await ids.data())]).toEqual([1, 3]);
   });
 
+  it("embeds an id that is none as NaN, and gives it no gradient", async () => {
+    await useBackend("cuda");
+    const weight = tf.ones([3, 2]);
+    const ids = tf.tensor1d([-1, 2, 3], "int32");
+    const rows = await embed(weight, ids).data();
+    expect([...rows]).toEqual([Number.NaN, Number.NaN, 1, 1, Number.NaN, Number.NaN]);
+    const gradient = tf.grad((x: tf.Tensor) => embed(x, ids))(weight, tf.ones([3, 2]));
+    expect([...(await gradient.data())]).toEqual([0, 0, 0, 0, 1, 1]);
+  });
+
   it("global norm of tensors of all sizes", async () => {
     const inputs = [1, 7, 40_000, 300].map((size, i) => floats(i, [size]));
     const operation = (tensors: tf.Tensor[]) => globalNorm(Object.fromEntries(tensors.entries()));

@@ -19,7 +19,9 @@ export class CudaKvCache {
   readonly layers: number;
   readonly slots: number;
   readonly length: number;
-  /** `[slots + 1, kvHeads, length, headDim]` of each layer; rows that only fill a step up write to the last slot. */
+  /** Whether keys and values are bf16: where products round theirs when the cache is made. */
+  readonly rounded: boolean;
+  /** `[slots + 1, kvHeads, length, headDim]` of each layer, bf16 two to an element; rows that only fill a step up write to the last slot. */
   readonly keys: ReadonlyArray<tf.TensorInfo>;
   readonly values: ReadonlyArray<tf.TensorInfo>;
   /** By shape. A shape is recorded when it comes for the second time: prompts seldom do. */
@@ -36,7 +38,9 @@ export class CudaKvCache {
     this.layers = size.layers;
     this.slots = size.slots;
     this.length = size.length;
-    const empty = () => backend.output([size.slots + 1, heads.kvHeads, size.length, heads.headDim]);
+    this.rounded = backend.precision === "bf16";
+    const elements = (size.slots + 1) * heads.kvHeads * size.length * heads.headDim;
+    const empty = () => backend.output([this.rounded ? Math.ceil(elements / 2) : elements]);
     this.keys = Array.from({ length: size.layers }, empty);
     this.values = Array.from({ length: size.layers }, empty);
   }

@@ -57,12 +57,12 @@ const swigluGrad = kernel<"dy" | "x">(({ inputs: { dy, x }, backend }) => {
 });
 
 const embed = kernel<"weight" | "ids">(({ inputs: { weight, ids }, backend }) => {
-  const width = weight.shape[1]!;
+  const [vocab, width] = weight.shape as [number, number];
   const rows = ids.shape[0]!;
   const vector = vectorOf(width);
   const y = backend.output([rows, width]);
   const launch = { grid: rows, block: rowThreads(width / vector, 256) };
-  backend.launch("fused_embed", `fused_embed_${vector}`, launch, [weight, ids, y, width]);
+  backend.launch("fused_embed", `fused_embed_${vector}`, launch, [weight, ids, y, vocab, width]);
   return y;
 });
 

@@ -1,6 +1,29 @@
 // Decoding: what is not a norm or a product. Keys and values of a sequence lie by head, [slot, kvHead, position,
-// headDim], so that a block reads one run of memory.
+// headDim], so that a block reads one run of memory; as float32, or as bf16 where products round as well, which halves
+// what decoding in large batches is bound by.
 #include "fused_common.cuh"
+
+__device__ inline void put(float* to, float value) { *to = value; }
+__device__ inline void put(bf16* to, float value) { *to = to_bf16(value); }
+
+template <int V>
+__device__ inline Floats<V> load_cached(const float* from) {
+  return load_floats<V>(from);
+}
+template <int V>
+__device__ inline Floats<V> load_cached(const bf16* from) {
+  Floats<V> values;
+  if (V == 1) {
+    values.at[0] = from_bf16(*from);
+  } else {
+    uint2 words = *reinterpret_cast<const uint2*>(from);
+    values.at[0] = from_bf16(words.x & 0xffff);
+    values.at[1 % V] = from_bf16(words.x >> 16);
+    values.at[2 % V] = from_bf16(words.y & 0xffff);
+    values.at[3 % V] = from_bf16(words.y >> 16);
+  }
+  return values;
+}
 
 /// x[row] = tokens[ids[row]] + positions[places[row]], a block a row; positionTable may be null.
 extern "C" __global__ void fused_decode_embed(const float* tokenTable, const float* positionTable, const int* ids,
@@ -15,9 +38,9 @@ extern "C" __global__ void fused_decode_embed(const float* tokenTable, const flo
 
 /// Rotates the queries in place and writes the rotated keys and the values into the cache; theta 0: no rotation. A
 /// thread a pair (i, i + headDim/2) of a head of a row, or, of odd heads, the last element with no partner.
-extern "C" __global__ void fused_decode_write(float* qkv, const int* slots, const int* positions, float* keys,
-                                              float* values, int rows, int heads, int kvHeads, int headDim, int length,
-                                              float theta) {
+template <class T>
+__device__ inline void write_to_cache(float* qkv, const int* slots, const int* positions, T* keys, T* values, int rows,
+                                      int heads, int kvHeads, int headDim, int length, float theta) {
   int half = (headDim + 1) / 2, parts = heads + 2 * kvHeads, index = blockIdx.x * blockDim.x + threadIdx.x;
   int i = index % half, part = index / half % parts, row = index / half / parts;
   if (row >= rows || (part < heads && theta == 0.f)) return;
@@ -31,14 +54,15 @@ extern "C" __global__ void fused_decode_write(float* qkv, const int* slots, cons
     a = x * cosine - b * sine;
     b = b * cosine + x * sine;
   }
-  float* to = from;
-  if (part >= heads) {
-    int head = (part - heads) % kvHeads;
-    to = (part < heads + kvHeads ? keys : values) +
-         ((static_cast<long long>(slots[row]) * kvHeads + head) * length + position) * headDim;
+  if (part < heads) {
+    from[i] = a;
+    if (both) from[j] = b;
+    return;
   }
-  to[i] = a;
-  if (both) to[j] = b;
+  T* to = (part < heads + kvHeads ? keys : values) +
+          ((static_cast<long long>(slots[row]) * kvHeads + (part - heads) % kvHeads) * length + position) * headDim;
+  put(to + i, a);
+  if (both) put(to + j, b);
 }
 
 constexpr int kTeam = 8, kTeams = 32;
@@ -46,11 +70,11 @@ constexpr int kTeam = 8, kTeams = 32;
 /// Attention of one head of a row to a split of its context: grid rows × heads × splits, 256 threads as 32 teams of 8
 /// lanes. A team takes every 32nd position, its lanes every eighth run of V elements of the head; D: headDim rounded up.
 /// Each split leaves its unnormalised mixture [D], the highest score and the sum of weights, in base 2; where there is
-/// but one split, the attention itself.
-template <int D, int V>
-__device__ inline void attend_to_cache(const float* qkv, const int* slots, const int* positions, const float* keys,
-                                       const float* values, float* y, float* partials, int heads, int kvHeads,
-                                       int headDim, int length, int splitSize, float scale) {
+/// but one split, the attention itself, in bf16 too where `rounded` is given.
+template <int D, int V, class T>
+__device__ inline void attend_to_cache(const float* qkv, const int* slots, const int* positions, const T* keys,
+                                       const T* values, float* y, bf16* rounded, float* partials, int heads,
+                                       int kvHeads, int headDim, int length, int splitSize, float scale) {
   constexpr int K = (D + kTeam * V - 1) / (kTeam * V);
   __shared__ float mixtures[kTeams][D + 1];
   __shared__ float tops[kTeams], sums[kTeams];
@@ -74,16 +98,16 @@ __device__ inline void attend_to_cache(const float* qkv, const int* slots, const
   for (int first = begin; first < end; first += kTeams) {
     int position = first + team;
     bool inside = position < end;
-    const float* key = keys + base + static_cast<long long>(inside ? position : begin) * headDim;
-    const float* value = values + (key - keys);
+    const T* key = keys + base + static_cast<long long>(inside ? position : begin) * headDim;
+    const T* value = values + (key - keys);
     Floats<V> v[K]{};
     float score = 0.f;
 #pragma unroll
     for (int k = 0; k < K; k++) {
       int j = (lane + k * kTeam) * V;
       if (j >= headDim) continue;
-      Floats<V> x = load_floats<V>(key + j);
-      v[k] = load_floats<V>(value + j);
+      Floats<V> x = load_cached<V>(key + j);
+      v[k] = load_cached<V>(value + j);
       for (int e = 0; e < V; e++) score += q[k].at[e] * x.at[e];
     }
     for (int distance = kTeam / 2; distance > 0; distance /= 2)
@@ -114,10 +138,14 @@ __device__ inline void attend_to_cache(const float* qkv, const int* slots, const
   for (int j = threadIdx.x; j < headDim; j += blockDim.x) {
     float mixed = 0.f;
     for (int t = 0; t < kTeams; t++) mixed += mixtures[t][j] * exp2f(tops[t] - highest);
-    if (gridDim.z == 1)
-      y[(static_cast<long long>(row) * heads + head) * headDim + j] = mixed / total;
-    else
+    if (gridDim.z == 1) {
+      long long place = (static_cast<long long>(row) * heads + head) * headDim + j;
+      float value = mixed / total;
+      y[place] = value;
+      if (rounded) rounded[place] = to_bf16(value);
+    } else {
       partial[j] = mixed;
+    }
   }
   if (gridDim.z > 1 && threadIdx.x == 0) {
     partial[D] = highest;
@@ -127,7 +155,8 @@ __device__ inline void attend_to_cache(const float* qkv, const int* slots, const
 
 /// Joins the splits of a head of a row; grid rows × heads.
 template <int D>
-__device__ inline void join_splits(const float* partials, float* y, int heads, int headDim, int splits) {
+__device__ inline void join_splits(const float* partials, float* y, bf16* rounded, int heads, int headDim,
+                                   int splits) {
   long long place = static_cast<long long>(blockIdx.x) * heads + blockIdx.y;
   const float* parts = partials + place * splits * (D + 2);
   float highest = -INFINITY, total = 0.f;
@@ -144,22 +173,34 @@ __device__ inline void join_splits(const float* partials, float* y, int heads, i
       mixed += part[j] * factor;
     }
     y[place * headDim + j] = mixed / total;
+    if (rounded) rounded[place * headDim + j] = to_bf16(mixed / total);
   }
 }
 
-#define CACHE_ATTENTION(D, V)                                                                                        \
-  extern "C" __global__ void fused_decode_attention_##D##_##V(                                                       \
-      const float* qkv, const int* slots, const int* positions, const float* keys, const float* values, float* y,    \
-      float* partials, int heads, int kvHeads, int headDim, int length, int splitSize, float scale) {                \
-    attend_to_cache<D, V>(qkv, slots, positions, keys, values, y, partials, heads, kvHeads, headDim, length,         \
-                          splitSize, scale);                                                                         \
+#define CACHE_WRITE(T)                                                                                          \
+  extern "C" __global__ void fused_decode_write_##T(float* qkv, const int* slots, const int* positions, T* keys, \
+                                                    T* values, int rows, int heads, int kvHeads, int headDim,    \
+                                                    int length, float theta) {                                   \
+    write_to_cache(qkv, slots, positions, keys, values, rows, heads, kvHeads, headDim, length, theta);           \
   }
-#define CACHE_ATTENTIONS(D)                                                                                         \
-  CACHE_ATTENTION(D, 1)                                                                                             \
-  CACHE_ATTENTION(D, 4)                                                                                             \
-  extern "C" __global__ void fused_decode_join_##D(const float* partials, float* y, int heads, int headDim,         \
-                                                   int splits) {                                                    \
-    join_splits<D>(partials, y, heads, headDim, splits);                                                            \
+CACHE_WRITE(float)
+CACHE_WRITE(bf16)
+
+#define CACHE_ATTENTION(D, V, T)                                                                                   \
+  extern "C" __global__ void fused_decode_attention_##D##_##V##_##T(                                               \
+      const float* qkv, const int* slots, const int* positions, const T* keys, const T* values, float* y,          \
+      bf16* rounded, float* partials, int heads, int kvHeads, int headDim, int length, int splitSize, float scale) { \
+    attend_to_cache<D, V>(qkv, slots, positions, keys, values, y, rounded, partials, heads, kvHeads, headDim,      \
+                          length, splitSize, scale);                                                               \
+  }
+#define CACHE_ATTENTIONS(D)                                                                                       \
+  CACHE_ATTENTION(D, 1, float)                                                                                    \
+  CACHE_ATTENTION(D, 4, float)                                                                                    \
+  CACHE_ATTENTION(D, 1, bf16)                                                                                     \
+  CACHE_ATTENTION(D, 4, bf16)                                                                                     \
+  extern "C" __global__ void fused_decode_join_##D(const float* partials, float* y, bf16* rounded, int heads,     \
+                                                   int headDim, int splits) {                                     \
+    join_splits<D>(partials, y, rounded, heads, headDim, splits);                                                 \
   }
 CACHE_ATTENTIONS(32)
 CACHE_ATTENTIONS(64)

@@ -2,12 +2,19 @@
 // sorted by id, stably, then each id adds its rows in their order, so the result is the same on every run.
 #include "fused_common.cuh"
 
-/// y[i] = weight[ids[i]], a block a row.
+/// y[i] = weight[ids[i]], a block a row; NaN for an id that is none, for a kernel cannot throw.
 template <int V>
-__device__ inline void embed_rows(const float* weight, const int* ids, float* y, int width) {
-  const float* from = weight + static_cast<long long>(ids[blockIdx.x]) * width;
+__device__ inline void embed_rows(const float* weight, const int* ids, float* y, int vocab, int width) {
+  int id = ids[blockIdx.x];
+  bool known = 0 <= id && id < vocab;
+  const float* from = weight + static_cast<long long>(known ? id : 0) * width;
   float* to = y + static_cast<long long>(blockIdx.x) * width;
-  for (int j = threadIdx.x * V; j < width; j += blockDim.x * V) store_floats<V>(to + j, load_floats<V>(from + j));
+  for (int j = threadIdx.x * V; j < width; j += blockDim.x * V) {
+    Floats<V> values = load_floats<V>(from + j);
+    if (!known)
+      for (int k = 0; k < V; k++) values.at[k] = NAN;
+    store_floats<V>(to + j, values);
+  }
 }
 
 constexpr int kIdsPerBlock = 64, kWarps = 8;
@@ -34,6 +41,7 @@ extern "C" __global__ void fused_embed_order(const int* ids, int* order, int* st
       int leader = __ffs(pending) - 1, wanted = __shfl_sync(kEveryLane, own, leader);
       unsigned same = __ballot_sync(kEveryLane, mine && own == wanted);
       if (lane == leader) counts[warp][wanted] += __popc(same);
+      __syncwarp();  // another lane may be the next to add to it
       pending &= ~same;
     }
   }
@@ -90,8 +98,8 @@ __device__ inline void embed_sums(const float* dy, const int* order, const int* 
 }
 
 #define EMBED_KERNELS(V)                                                                                          \
-  extern "C" __global__ void fused_embed_##V(const float* weight, const int* ids, float* y, int width) {                \
-    embed_rows<V>(weight, ids, y, width);                                                                         \
+  extern "C" __global__ void fused_embed_##V(const float* weight, const int* ids, float* y, int vocab, int width) {     \
+    embed_rows<V>(weight, ids, y, vocab, width);                                                                  \
   }                                                                                                               \
   extern "C" __global__ void fused_embed_grad_##V(const float* dy, const int* order, const int* starts, float* dweight, \
                                             int width) {                                                          \

@@ -26,7 +26,7 @@ __device__ inline float gate_sigmoid(float z) { return 1.f / (1.f + expf(-z)); }
 /// y = silu(x[:, :f]) · x[:, f:], in bf16 too where `rounded` is given.
 template <int V>
 __device__ inline void swiglu_forward(const float* x, float* y, bf16* rounded, int size, int width) {
-  int i = (blockIdx.x * blockDim.x + threadIdx.x) * V;
+  unsigned i = (blockIdx.x * blockDim.x + threadIdx.x) * V;
   if (i >= size) return;
   long long place = static_cast<long long>(i / width) * 2 * width + i % width;
   Floats<V> gate = load_floats<V>(x + place), up = load_floats<V>(x + place + width);
@@ -37,7 +37,7 @@ __device__ inline void swiglu_forward(const float* x, float* y, bf16* rounded, i
 template <int V>
 __device__ inline void swiglu_backward(const float* dy, const float* x, float* dx, bf16* rounded, int size,
                                        int width) {
-  int i = (blockIdx.x * blockDim.x + threadIdx.x) * V;
+  unsigned i = (blockIdx.x * blockDim.x + threadIdx.x) * V;
   if (i >= size) return;
   long long place = static_cast<long long>(i / width) * 2 * width + i % width;
   Floats<V> gate = load_floats<V>(x + place), up = load_floats<V>(x + place + width), d = load_floats<V>(dy + i);

@@ -36,7 +36,7 @@ __device__ inline float slope(float z) {
 template <int A, int V>
 __device__ inline void epilogue(float* product, const float* bias, const float* residual, float* y,
                                 bf16* rounded, int size, int width) {
-  int i = (blockIdx.x * blockDim.x + threadIdx.x) * V;
+  unsigned i = (blockIdx.x * blockDim.x + threadIdx.x) * V;
   if (i >= size) return;
   Floats<V> z = load_floats<V>(product + i), value;
   if (bias) {

@@ -91,7 +91,7 @@ extern "C" __global__ void fused_root_of_sum(const float* partials, float* norm,
 
 /// total = sum + term; total may be sum.
 extern "C" __global__ void fused_add_into(const float* sum, const float* term, float* total, int size) {
-  int i = (blockIdx.x * blockDim.x + threadIdx.x) * 4;
+  unsigned i = (blockIdx.x * blockDim.x + threadIdx.x) * 4;
   if (i + 4 <= size) {
     Floats<4> a = load_floats<4>(sum + i), b = load_floats<4>(term + i);
     for (int k = 0; k < 4; k++) a.at[k] += b.at[k];
