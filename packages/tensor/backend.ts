@@ -74,14 +74,13 @@ const start: Readonly<Record<BackendName, (asked: boolean) => Promise<string>>> 
   native: async () => {
     const name = "@rlhf/backend-native";
     if (!runsInNode) throw needsNode;
+    const bundled = (globalThis as { [nativeEngine]?: NativeEngine })[nativeEngine];
     const found = findPackage(name);
-    if (!found) throw new Obstacle(`${name} is not installed.`, `Install it: npm i ${name}`);
+    if (!bundled && !found) throw new Obstacle(`${name} is not installed.`, `Install it: npm i ${name}`);
     const remedy = "Build it with a C++17 compiler, make and Python at hand: npx rlhf-backend-native";
     const { threads, isa } = await attempt(remedy, async () => {
-      const addon = (await importPackage(found)) as {
-        default: { register(): { threads: number; isa: string } };
-      };
-      return addon.default.register();
+      const engine = bundled ?? ((await importPackage(found!)) as { default: NativeEngine }).default;
+      return engine.register();
     });
     await activate("native", remedy);
     return `C++ kernels, ${isa}, ${threadsInWords(threads)}`;
@@ -126,6 +125,13 @@ const start: Readonly<Record<BackendName, (asked: boolean) => Promise<string>>> 
     return `TensorFlow through ${usable.name}`;
   },
 };
+
+/** The default export of `@rlhf/backend-native`. */
+interface NativeEngine {
+  register(): { readonly threads: number; readonly isa: string };
+}
+/** Where a program that is bundled into one file leaves that package: there are no packages to be looked for beside it. */
+const nativeEngine = Symbol.for("@rlhf/backend-native");
 
 const threadsInWords = (threads: number): string => `${threads} ${threads === 1 ? "thread" : "threads"}`;
 
@@ -182,7 +188,10 @@ export const chooseBackend = Effect.fn("tensor.chooseBackend")(function* (choice
       tried.push({ name, problem: outcome.problem, remedy: outcome.remedy });
       continue;
     }
-    const passedOver = tried.map(({ name, problem, remedy }) => `; not ${name}: ${problem} ${remedy}`);
+    // Most machines have no GPU, and nothing mends that: how to is told to those who ask for it by name.
+    const passedOver = tried.map(
+      ({ name, problem, remedy }) => `; not ${name}: ${name === "webgpu" ? problem : `${problem} ${remedy}`}`,
+    );
     return { name, reason: outcome + passedOver.join("") } satisfies BackendChoice as BackendChoice;
   }
   return yield* new BackendUnavailable({ tried });
