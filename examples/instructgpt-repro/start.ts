@@ -10,14 +10,16 @@ import {
   RunFolder,
 } from "@rlhf/core";
 import { Backend } from "@rlhf/tensor";
-import { loadTokenizer, tokenizerFromJson, trainBpe } from "@rlhf/tokenizer";
-import { initModel, loadCheckpoint } from "@rlhf/transformer";
+import { tokenizerFromJson, trainBpe } from "@rlhf/tokenizer";
+import { initModel } from "@rlhf/transformer";
 import { Console, Effect, FileSystem, Layer, type Path } from "effect";
 import { Config } from "./config.ts";
 import { loadData } from "./data.ts";
 import { encodeData } from "./encode.ts";
 import { decodeConfig, parseFlags, UsageError } from "./flags.ts";
 import { helpText } from "./help.ts";
+import { loadBase } from "./load_base.ts";
+import { adapted, refuseAdapterOfNothing } from "./lora.ts";
 import { manifest } from "./manifest.ts";
 import { planOf } from "./plan.ts";
 import { defaultPreset, presets } from "./presets.ts";
@@ -89,19 +91,21 @@ const affordable = Effect.fnUntraced(function* (
 });
 
 const prepare = Effect.fn("prepare")(function* (wanted: Config) {
-  yield* Console.log("Reading the data and training a tokenizer …");
+  yield* refuseAdapterOfNothing(wanted);
+  yield* Console.log(
+    `Reading the data and ${wanted.base === null ? "training a tokenizer" : `the checkpoint ${wanted.base}`} …`,
+  );
   const data = yield* loadData(wanted, fold(key(wanted.seed), "data"));
+  const given = wanted.base === null ? undefined : yield* loadBase(wanted.base);
   const tokenizer =
-    wanted.base === null
-      ? tokenizerFromJson(trainBpe(data.corpus.train, { vocabSize: wanted.vocabulary }))
-      : yield* loadTokenizer(wanted.base);
+    given?.tokenizer ?? tokenizerFromJson(trainBpe(data.corpus.train, { vocabSize: wanted.vocabulary }));
   const shape = { architecture: "gpt2", vocabSize: tokenizer.vocabSize, ...wanted.model } as const;
-  const given = wanted.base === null ? undefined : yield* loadCheckpoint(wanted.base, tokenizer);
-  const model = given?.config ?? shape;
+  const model = given?.model.config ?? shape;
   const config = { ...wanted, model };
   const encoded = yield* encodeData(data, tokenizer, config);
   yield* refuseWhatDoesNotFit(planOf(config, { model, encoded, ownComparisons: data.own.comparisons }));
-  const base = given ?? initModel(shape, fold(key(wanted.seed), "model"));
+  const plain = given?.model ?? initModel(shape, fold(key(wanted.seed), "model"));
+  const base = adapted(plain, wanted.lora, fold(key(wanted.seed), "adapter"));
   return { config, data, tokenizer, base, encoded } satisfies Setting;
 });
 
@@ -148,7 +152,7 @@ const refuseOtherConfig = Effect.fnUntraced(function* (path: string, config: Con
 
 const run = <E, R>(pipeline: Effect.Effect<Results, E, R>, setting: Setting, path: string) =>
   Effect.gen(function* () {
-    const { config, data } = setting;
+    const { config, data, encoded } = setting;
     const folder = yield* RunFolder;
     const { criteria: _, ...hashed } = data; // without the functions
     const record = manifest({ seed: config.seed, backend: yield* Backend, data: hashed });
@@ -159,6 +163,11 @@ const run = <E, R>(pipeline: Effect.Effect<Results, E, R>, setting: Setting, pat
         `${data.demonstrations.length.toLocaleString("en")} demonstrations, ${data.prompts.length.toLocaleString("en")} prompts, ` +
         `${data.evaluation.length} evaluation prompts`,
     );
+    if (encoded.leftOut.length > 0) {
+      yield* Console.log(
+        `Left out, longer than the context of ${config.model.contextLength} tokens: ${encoded.leftOut.join(", ")}`,
+      );
+    }
     yield* showProgress;
     yield* showPlan(setting);
     const results = yield* pipeline;
