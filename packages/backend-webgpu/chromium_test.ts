@@ -18,7 +18,7 @@ describe.skipIf(executablePath === undefined)("in Chromium", () => {
   const complaints: string[] = [];
 
   beforeAll(async () => {
-    const script = await bundleStages();
+    const script = await bundleStages("browser");
     server = createServer(({ url }, response) => {
       const isScript = url === "/page.js";
       response.setHeader("content-type", isScript ? "text/javascript" : "text/html");

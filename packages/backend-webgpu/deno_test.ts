@@ -26,7 +26,7 @@ const found = {};
 if (await navigator.gpu?.requestAdapter()) for (const name of names) found[name] = await stageMetricsOnWebGpu(name);
 await Deno.writeTextFile("found.json", JSON.stringify(found));
 Deno.exit();`;
-      await writeFile(join(folder, "stages.mjs"), `${await bundleStages()}\n${run}`);
+      await writeFile(join(folder, "stages.mjs"), `${await bundleStages("deno")}\n${run}`);
       const env = { ...software, ...process.env };
       await promisify(execFile)(deno!, ["run", "--allow-all", "stages.mjs"], { cwd: folder, env });
       const found: Record<string, OnWebGpu> = JSON.parse(await readFile(join(folder, "found.json"), "utf8"));

@@ -1,5 +1,6 @@
+import { isBuiltin } from "node:module";
 import { join } from "node:path";
-import { build } from "esbuild";
+import { type BuildOptions, build, type Plugin } from "esbuild";
 import { expect } from "vitest";
 import { useBackend } from "../../tensor/backend.ts";
 import { stageMetrics } from "./stage_metrics.ts";
@@ -11,17 +12,40 @@ export interface OnWebGpu {
   readonly leaked: number;
 }
 
+/** Node's own modules are empty: what asks for them is not used here. */
+const withoutNode: Plugin = {
+  name: "without Node",
+  setup: ({ onResolve, onLoad }) => {
+    onResolve({ filter: /^[\w:/]+$/ }, ({ path }) =>
+      isBuiltin(path) ? { path, namespace: "absent" } : undefined,
+    );
+    onLoad({ filter: /.*/, namespace: "absent" }, () => ({ contents: "module.exports = {};" }));
+  },
+};
+
+/** How to bundle for browsers, and for Deno, which tfjs takes for Node. */
+const settings = {
+  browser: { platform: "browser", plugins: [withoutNode] },
+  deno: {
+    platform: "node",
+    external: ["webgpu"],
+    banner: {
+      js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
+    },
+  },
+} as const;
+
 /** A module for platforms with WebGPU of their own: it leaves `stageMetricsOnWebGpu` on `globalThis`. */
-export async function bundleStages(): Promise<string> {
-  const bundled = await build({
+export async function bundleStages(platform: keyof typeof settings): Promise<string> {
+  const { outputFiles } = await build({
     entryPoints: [join(import.meta.dirname, "stage_metrics_page.ts")],
     bundle: true,
     write: false,
     format: "esm",
-    platform: "browser",
     logLevel: "error",
+    ...(settings[platform] as BuildOptions),
   });
-  return bundled.outputFiles[0]!.text;
+  return outputFiles[0]!.text;
 }
 
 /** It ran on WebGPU, left no tensor behind, and reports what the cpu backend reports. */
