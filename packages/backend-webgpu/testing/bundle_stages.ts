@@ -33,7 +33,7 @@ const settings = {
       js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
     },
   },
-} as const;
+} satisfies Record<string, BuildOptions>;
 
 /** A module for platforms with WebGPU of their own: it leaves `stageMetricsOnWebGpu` on `globalThis`. */
 export async function bundleStages(platform: keyof typeof settings): Promise<string> {
@@ -43,9 +43,9 @@ export async function bundleStages(platform: keyof typeof settings): Promise<str
     write: false,
     format: "esm",
     logLevel: "error",
-    ...(settings[platform] as BuildOptions),
+    ...settings[platform],
   });
-  return outputFiles[0]!.text;
+  return outputFiles![0]!.text;
 }
 
 /** It ran on WebGPU, left no tensor behind, and reports what the cpu backend reports. */
