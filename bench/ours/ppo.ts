@@ -43,9 +43,15 @@ const services = Layer.mergeAll(
 
 await takeTurns(
   async () => {
+    const seconds: Record<string, number> = {};
     for (let i = 0; i < task.repeats; i++) {
-      await Effect.runPromise(Effect.provide(ppo.step(prompts), services));
+      const { metrics } = await Effect.runPromise(Effect.provide(ppo.step(prompts), services));
+      for (const [name, value] of Object.entries(metrics)) {
+        const phase = name.match(/^(.+)TokensPerSecond$/)?.[1];
+        if (phase !== undefined) seconds[phase] = (seconds[phase] ?? 0) + (batch * newTokens) / value;
+      }
     }
+    return seconds;
   },
   { check: await check(reference, ids, time) },
 );

@@ -1,7 +1,7 @@
 /** Matrix products, each several times in a row. */
 import * as tf from "@tensorflow/tfjs-core";
 import type { ProductWork } from "../speed/measures.ts";
-import { takeTurns, task } from "./turns.ts";
+import { finished, takeTurns, task } from "./turns.ts";
 
 const { shapes, forms, flops } = task as unknown as ProductWork;
 const operands = shapes.flatMap(([m, n, k]) =>
@@ -23,7 +23,8 @@ await takeTurns(async () => {
   const seconds: Record<string, number> = {};
   for (const { name, a, b, transposeA, transposeB, repeats } of operands) {
     const start = performance.now();
-    for (let i = 0; i < repeats; i++) tf.matMul(a, b, transposeA, transposeB).dispose();
+    for (let i = 1; i < repeats; i++) tf.matMul(a, b, transposeA, transposeB).dispose();
+    await finished(tf.matMul(a, b, transposeA, transposeB));
     seconds[name] = (performance.now() - start) / 1000 / repeats;
   }
   return seconds;

@@ -1,11 +1,22 @@
 /** The other half of ../speed/turns.ts: says when it is warm, then does one round for every line it is sent. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { useBackend } from "@rlhf/tensor/backend";
+import { type BackendName, useBackend } from "@rlhf/tensor/backend";
+import * as tf from "@tensorflow/tfjs-core";
 import type { Task } from "../speed/measures.ts";
 
 export const task = JSON.parse(process.argv[2]!) as Task;
-const { reason } = await useBackend("auto");
+const { reason } = await useBackend(task.backend as "auto" | BackendName);
+/** Engines for GPUs that have a choice let it be set. */
+const engine = tf.backend() as { precision?: string };
+if (engine.precision !== undefined) engine.precision = task.precision;
+
+/** Waits until the device has done all that it was asked for: it does one thing after the other. */
+export async function finished(last: tf.Tensor): Promise<void> {
+  const one = tf.tidy(() => tf.slice(tf.reshape(last, [-1]), 0, 1));
+  await one.data();
+  tf.dispose([last, one]);
+}
 
 /** A line of Linux's own account of this process, in bytes. */
 function memory(name: string): number | undefined {

@@ -1,8 +1,8 @@
-"""Sampling: a loop with a cache of keys and values, eager or compiled, or `transformers.generate`."""
+"""Sampling: a loop with a cache of keys and values, eager or compiled, or `transformers.generate`, also with its static cache."""
 
 import torch
 from gpt import check, load, some_ids
-from turns import take_turns, task
+from turns import autocast, take_turns, task
 
 batch, prompt, new, vocab = task["batch"], task["time"], task["newTokens"], task["model"]["vocabSize"]
 model = load(task["checkpoint"], task["model"]).eval()
@@ -30,10 +30,12 @@ def loop() -> None:
     torch.cat(response, dim=1)
 
 
-if task["variant"] == "transformers":
+if task["variant"] in ("transformers", "static"):
     from transformers import GPT2LMHeadModel
 
-    pretrained = GPT2LMHeadModel.from_pretrained(task["checkpoint"], dtype=torch.float32).eval()
+    dtype = torch.bfloat16 if task["precision"] == "bf16" else torch.float32
+    pretrained = GPT2LMHeadModel.from_pretrained(task["checkpoint"], dtype=dtype).eval().to(task["device"])
+    cache = {"cache_implementation": "static"} if task["variant"] == "static" else {}
     mask = torch.ones_like(ids)
 
     def loop() -> None:
@@ -46,12 +48,14 @@ if task["variant"] == "transformers":
             max_new_tokens=new,
             eos_token_id=None,
             pad_token_id=0,
+            **cache,
         )
 
 
 def rounds() -> None:
     for _ in range(task["repeats"]):
-        loop()
+        with autocast():
+            loop()
 
 
 take_turns(rounds, check=agreement)

@@ -83,11 +83,12 @@ class GPT(nn.Module):
 
     def new_cache(self, batch: int, length: int) -> Cache:
         shape = batch, self.heads, length, self.width // self.heads
-        return [(torch.empty(shape), torch.empty(shape)) for _ in range(self.layers)]
+        dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else torch.float32
+        return [(torch.empty(shape, dtype=dtype), torch.empty(shape, dtype=dtype)) for _ in range(self.layers)]
 
 
 def load(folder: str, shape: dict) -> GPT:
-    stored = load_file(os.path.join(folder, "model.safetensors"))
+    stored = load_file(os.path.join(folder, "model.safetensors"), device=str(torch.get_default_device()))
     weights = {}
     for name, values in stored.items():
         # Hugging Face's GPT-2 has linear weights [in, out], nn.Linear has [out, in].

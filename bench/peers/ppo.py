@@ -11,7 +11,7 @@ from gpt import check, load, some_ids
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import GPT2LMHeadModel
-from turns import take_turns, task
+from turns import autocast, take_turns, task
 
 batch, prompt, new, vocab = task["batch"], task["time"], task["newTokens"], task["model"]["vocabSize"]
 minibatch, kl_coefficient, gamma, lam, clip = task["minibatch"], 0.02, 1.0, 0.95, 0.2
@@ -31,7 +31,7 @@ class ScalarModel(nn.Module):
         return self.head(self.backbone(ids, use_cache=False).last_hidden_state).squeeze(-1)
 
 
-policy = GPT2LMHeadModel.from_pretrained(task["checkpoint"], dtype=torch.float32).eval()
+policy = GPT2LMHeadModel.from_pretrained(task["checkpoint"], dtype=torch.float32).eval().to(task["device"])
 reference, average = copy.deepcopy(policy), copy.deepcopy(policy)
 reward_model = ScalarModel(copy.deepcopy(policy.transformer))
 critic = copy.deepcopy(reward_model)
@@ -46,7 +46,7 @@ policy_optimizer, critic_optimizer = optimizer_of(policy), optimizer_of(critic)
 
 def log_probs(model: nn.Module, ids: Tensor) -> tuple[Tensor, Tensor]:
     """log π and entropy of the response tokens; only their logits are computed."""
-    logits = model(ids[:, :-1], use_cache=False, logits_to_keep=new).logits
+    logits = model(ids[:, :-1], use_cache=False, logits_to_keep=new).logits.float()
     log_softmax = F.log_softmax(logits, dim=-1)
     with torch.no_grad():
         entropy = -(log_softmax.exp() * log_softmax).sum(-1)
@@ -55,7 +55,7 @@ def log_probs(model: nn.Module, ids: Tensor) -> tuple[Tensor, Tensor]:
 
 def values_of(model: nn.Module, ids: Tensor) -> Tensor:
     """V before each response token."""
-    return model(ids[:, :-1])[:, prompt - 1 :]
+    return model(ids[:, :-1])[:, prompt - 1 :].float()
 
 
 if task["variant"] == "compiled":
@@ -102,13 +102,14 @@ def collect() -> tuple[Tensor, ...]:
     )
     old = in_parts(log_probs, policy, ids)
     rewards = -kl_coefficient * (old - in_parts(log_probs, reference, ids))
-    scores = torch.cat([reward_model(part)[:, -1] for part in ids.split(minibatch)])
+    scores = torch.cat([reward_model(part)[:, -1].float() for part in ids.split(minibatch)])
     rewards[:, -1] += scores - 1  # no response ends: the penalty for that
     values = in_parts(values_of, critic, ids)
     advantages = gae(rewards, values)
     return ids, old, values, whiten(advantages), advantages + values
 
 
+@autocast()
 def iteration() -> None:
     ids, old, old_values, advantages, returns = collect()
     for members in torch.randperm(batch).split(minibatch):

@@ -3,15 +3,16 @@
 import time
 
 import torch
-from turns import take_turns, task
+from turns import device, take_turns, task
 
+dtype = torch.bfloat16 if task["precision"] == "bf16" else torch.float32
 operands = []
 for m, n, k in task["shapes"]:
     for form in task["forms"]:
-        a = torch.rand((k, m)).t() if form[0] == "T" else torch.rand((m, k))
-        b = torch.rand((n, k)).t() if form[1] == "T" else torch.rand((k, n))
+        a = torch.rand((k, m), dtype=dtype).t() if form[0] == "T" else torch.rand((m, k), dtype=dtype)
+        b = torch.rand((n, k), dtype=dtype).t() if form[1] == "T" else torch.rand((k, n), dtype=dtype)
         repeats = max(1, round(task["flops"] / (2 * m * n * k)))
-        operands.append((f"{m}×{n}×{k} {form}", a, b, torch.empty((m, n)), repeats))
+        operands.append((f"{m}×{n}×{k} {form}", a, b, torch.empty((m, n), dtype=dtype), repeats))
 
 
 def products() -> dict[str, float]:
@@ -21,6 +22,8 @@ def products() -> dict[str, float]:
         start = time.perf_counter()
         for _ in range(repeats):
             torch.mm(a, b, out=out)
+        if device == "cuda":
+            torch.cuda.synchronize()
         seconds[name] = (time.perf_counter() - start) / repeats
     return seconds
 

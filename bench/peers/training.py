@@ -2,7 +2,7 @@
 
 import torch
 from gpt import check, load, some_ids
-from turns import take_turns, task
+from turns import autocast, take_turns, task
 
 model = load(task["checkpoint"], task["model"])
 ids = some_ids(task["batch"], task["time"], task["model"]["vocabSize"])
@@ -12,7 +12,8 @@ loss_of = torch.compile(model.loss) if task["variant"] == "compiled" else model.
 
 
 def step() -> float:
-    loss = loss_of(ids)
+    with autocast():
+        loss = loss_of(ids)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()

@@ -8,6 +8,15 @@ import torch
 
 task = json.loads(sys.argv[1])
 torch.set_num_threads(task["threads"])
+device = task["device"]
+torch.set_default_device(device)
+if task["precision"] != "fp32":
+    torch.set_float32_matmul_precision("high")
+
+
+def autocast():
+    """bfloat16 where it is asked for; the weights stay float32."""
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=task["precision"] == "bf16")
 
 
 def _memory(name: str) -> int | None:
@@ -48,6 +57,8 @@ def take_turns(one_round, **facts) -> None:
     for _ in sys.stdin:
         start = time.perf_counter()
         parts = one_round()
+        if device == "cuda":
+            torch.cuda.synchronize()
         answer = {"seconds": time.perf_counter() - start, "parts": parts or {}}
         if _before is not None:
             answer["peakBytes"] = _memory("VmHWM") - _before

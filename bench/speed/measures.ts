@@ -1,5 +1,8 @@
 /** What is measured: sizes, bars and aims. */
 
+/** How products are computed, on devices that have a choice. */
+export type Precision = "fp32" | "tf32" | "bf16";
+
 interface Shape {
   readonly layers: number;
   readonly width: number;
@@ -11,6 +14,10 @@ interface Shape {
 /** What a process is told. `repeats` runs make a round, long enough to be timed. */
 interface Common {
   readonly threads: number;
+  /** Our backend, and PyTorch's device; GPUs synchronise at the end of a round. */
+  readonly backend: string;
+  readonly device: "cpu" | "cuda";
+  readonly precision: Precision;
   readonly warmups: number;
   readonly repeats: number;
 }
@@ -37,7 +44,10 @@ export type TokenWork =
   | ({ readonly kind: "training" } & ModelWork)
   | ({ readonly kind: "generation" } & GenerationWork)
   | ({ readonly kind: "ppo" } & PpoWork);
-export type Work = TokenWork | ({ readonly kind: "products" } & ProductWork);
+export type Work =
+  | TokenWork
+  | ({ readonly kind: "products" } & ProductWork)
+  | { readonly kind: "launches" | "stages" };
 export type Task = Work & Common & { readonly checkpoint: string; readonly variant: string };
 
 export interface Comparison {
@@ -48,6 +58,8 @@ export interface Comparison {
   readonly rounds: number;
   /** Variants of the peer; the fastest counts. */
   readonly peers: ReadonlyArray<string>;
+  /** Products on both sides; fp32 unless said otherwise. */
+  readonly precision?: Precision;
   /** Speed in units of the peer's, from the project's goals. */
   readonly bar: number;
   readonly aim: number;
@@ -192,6 +204,7 @@ export function flopsPerToken(work: ModelWork & { readonly newTokens?: number })
 /** The same measures over in seconds, to see that everything runs. */
 export function smallest(work: Work): Work {
   if (work.kind === "products") return { ...work, shapes: [[16, 32, 8]], forms: ["NN"], flops: 1 };
+  if (!("model" in work)) return work;
   const model = { layers: 1, width: 16, heads: 2, vocabSize: 32, contextLength: 16 };
   const size = { batch: 2, time: 8, newTokens: 4, minibatch: 2 };
   return { ...work, ...size, model };

@@ -1,13 +1,14 @@
 /** What all measures of one run share: how to start each side, and the checkpoints that both open. */
 import { execFileSync } from "node:child_process";
-import { join } from "node:path";
-import { smallest, type Task, type Work } from "./measures.ts";
+import { extname, join } from "node:path";
+import { type Precision, smallest, type Task, type Work } from "./measures.ts";
 import { type Player, startPlayer } from "./turns.ts";
 
 export const threads = 2;
 const bench = join(import.meta.dirname, "..");
-/** This process's own way of running TypeScript. */
+/** This process's own way of running TypeScript, or JavaScript where everything is bundled. */
 const node = [process.execPath, ...process.execArgv];
+const extension = extname(import.meta.filename);
 
 export interface Variant {
   readonly name: string;
@@ -23,16 +24,19 @@ export class Session {
   /** The interpreter with PyTorch, if there is one. */
   readonly python: string | undefined;
   readonly #folder: string;
+  readonly #on: Pick<Task, "backend" | "device">;
   readonly #checkpoints = new Map<string, string>();
 
   constructor(options: {
     readonly folder: string;
     readonly smoke: boolean;
     readonly python: string | undefined;
+    readonly on?: Pick<Task, "backend" | "device">;
   }) {
     this.smoke = options.smoke;
     this.python = options.python;
     this.#folder = options.folder;
+    this.#on = options.on ?? { backend: "auto", device: "cpu" };
   }
 
   rounds(count: number): number {
@@ -40,18 +44,24 @@ export class Session {
   }
 
   /** Starts our side of a measure. */
-  ours(work: Work, repeats = 1): Promise<Player> {
-    const program = [...node, join(bench, "ours", `${work.kind}.ts`)];
-    return startPlayer([...program, this.#task(work, repeats, "")], threads);
+  ours(work: Work, repeats = 1, precision: Precision = "fp32"): Promise<Player> {
+    const program = [...node, join(bench, "ours", work.kind + extension)];
+    return startPlayer([...program, this.#task(work, { repeats, variant: "", precision })], threads);
   }
 
   /** Starts the variants of PyTorch's side that run here; says why the others do not. */
-  async peers(work: Work, variants: ReadonlyArray<string>, repeats = 1): Promise<Array<Variant>> {
+  async peers(
+    work: Work,
+    variants: ReadonlyArray<string>,
+    repeats = 1,
+    precision: Precision = "fp32",
+  ): Promise<Array<Variant>> {
     const started: Array<Variant> = [];
     for (const name of this.python === undefined ? [] : variants) {
       const program = [this.python!, join(bench, "peers", `${work.kind}.py`)];
       try {
-        const player = await startPlayer([...program, this.#task(work, repeats, name)], threads);
+        const task = this.#task(work, { repeats, variant: name, precision });
+        const player = await startPlayer([...program, task], threads);
         started.push({ name, player });
       } catch (error) {
         say(`  PyTorch, ${name}, does not run: ${(error as Error).message}`);
@@ -74,21 +84,22 @@ export class Session {
     }
   }
 
-  #task(given: Work, repeats: number, variant: string): string {
+  #task(given: Work, options: Pick<Task, "repeats" | "variant" | "precision">): string {
     const work = this.smoke ? smallest(given) : given;
-    const often = this.smoke ? { warmups: 1, repeats: 1 } : { warmups: 2, repeats };
-    const task: Task = { ...work, ...often, threads, variant, checkpoint: this.#checkpointOf(work) };
+    const often = this.smoke ? { warmups: 1, repeats: 1 } : { warmups: 2 };
+    const checkpoint = this.#checkpointOf(work);
+    const task: Task = { ...work, ...options, ...often, ...this.#on, threads, checkpoint };
     return JSON.stringify(task);
   }
 
   /** A checkpoint with a model of this shape, made once. */
   #checkpointOf(work: Work): string {
-    if (work.kind === "products") return "";
+    if (!("model" in work)) return "";
     const shape = JSON.stringify(work.model);
     const known = this.#checkpoints.get(shape);
     if (known !== undefined) return known;
     const path = join(this.#folder, `model-${this.#checkpoints.size}`);
-    const [program, ...args] = [...node, join(bench, "ours", "checkpoint.ts"), path, shape];
+    const [program, ...args] = [...node, join(bench, "ours", `checkpoint${extension}`), path, shape];
     execFileSync(program!, args, { stdio: "pipe" });
     this.#checkpoints.set(shape, path);
     return path;

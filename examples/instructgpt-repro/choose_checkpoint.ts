@@ -1,7 +1,7 @@
 import { fold, type Key, Progress } from "@rlhf/core";
 import { type RewardModel, score } from "@rlhf/reward";
 import type { Tokenizer } from "@rlhf/tokenizer";
-import type { Model } from "@rlhf/transformer";
+import { disposeModel, type Model } from "@rlhf/transformer";
 import { Effect } from "effect";
 import { answer } from "./answer.ts";
 import type { Config } from "./config.ts";
@@ -11,8 +11,9 @@ import type { EncodedData } from "./encode.ts";
  * The epoch whose answers to validation prompts the reward model likes best: InstructGPT chose its supervised model so,
  * because human preference goes on rising after validation loss has begun to overfit.
  */
-export const chooseByReward = Effect.fn("chooseByReward")(function* (input: {
-  readonly candidates: ReadonlyArray<Model>;
+export const chooseByReward = Effect.fn("chooseByReward")(function* <E, R>(input: {
+  /** Read one after the other, for all of them together may not fit into memory. */
+  readonly candidates: ReadonlyArray<Effect.Effect<Model, E, R>>;
   readonly rewardModel: RewardModel;
   readonly encoded: EncodedData;
   readonly tokenizer: Tokenizer;
@@ -20,10 +21,11 @@ export const chooseByReward = Effect.fn("chooseByReward")(function* (input: {
   readonly key: Key;
 }) {
   const { candidates, rewardModel, encoded, config, key } = input;
-  if (candidates.length === 1) return candidates[0]!;
+  if (candidates.length === 1) return yield* candidates[0]!;
   const prompts = encoded.validation.map(({ prompt }) => prompt);
-  const means = yield* Effect.forEach(candidates, (model) =>
+  const means = yield* Effect.forEach(candidates, (candidate) =>
     Effect.gen(function* () {
+      const model = yield* Effect.acquireRelease(candidate, (read) => Effect.sync(() => disposeModel(read)));
       const generations = yield* answer(input, {
         stage: "choosing the SFT checkpoint",
         model,
@@ -36,7 +38,7 @@ export const chooseByReward = Effect.fn("chooseByReward")(function* (input: {
         generations.map(({ tokens }, i) => [...prompts[i]!, ...tokens]),
       );
       return scores.reduce((sum, value) => sum + value, 0) / scores.length;
-    }),
+    }).pipe(Effect.scoped),
   );
   const best = means.indexOf(Math.max(...means));
   const { publish } = yield* Progress;
@@ -45,5 +47,5 @@ export const chooseByReward = Effect.fn("chooseByReward")(function* (input: {
     stage: "sft",
     message: `SFT checkpoint: epoch ${best + 1} of ${candidates.length}, by mean reward-model score (${means.map((mean) => mean.toFixed(2)).join(", ")})`,
   });
-  return candidates[best]!;
+  return yield* candidates[best]!;
 });

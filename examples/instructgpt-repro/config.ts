@@ -4,6 +4,7 @@ import { PretrainConfig } from "@rlhf/pretrain";
 import { RewardConfig } from "@rlhf/reward";
 import { SftConfig } from "@rlhf/sft";
 import { Schema } from "effect";
+import { LoraSettings } from "./lora.ts";
 
 const FileOrNone = Schema.NullOr(Schema.NonEmptyString);
 
@@ -24,7 +25,7 @@ export const Config = Schema.Struct({
   base: setting(
     FileOrNone,
     null,
-    "Checkpoint to fine-tune in place of pretraining, with its tokenizer: a folder, or a name on the Hugging Face Hub",
+    "Checkpoint to fine-tune in place of pretraining, with its tokenizer: a folder, or a name on the Hugging Face Hub; --model is the same",
   ),
   corpus: setting(
     FileOrNone,
@@ -53,11 +54,16 @@ export const Config = Schema.Struct({
         width % heads === 0 || { path: ["width"], issue: `must be a multiple of --model.heads ${heads}` },
     ),
   ),
+  lora: setting(LoraSettings, { rank: 0 }, "Adapters in place of the weights"),
   tasks: Schema.Struct({
     demonstrations: setting(Count, 6000, "Demonstrations made from WordNet"),
     validation: setting(Count, 300, "Held-out demonstrations"),
     prompts: setting(Count, 3000, "Prompts for comparisons and PPO"),
-    evaluation: setting(Count, 400, "Prompts with new phrasings, words and combinations"),
+    evaluation: setting(
+      Count,
+      400,
+      "Prompts with new phrasings, words and combinations; of your own data at most so many of a kind are held out",
+    ),
   }),
   pretrain: PretrainConfig,
   sft: SftConfig,

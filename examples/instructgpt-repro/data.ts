@@ -1,12 +1,4 @@
-import {
-  type Demonstration,
-  fold,
-  InvalidInput,
-  type Key,
-  type Prompt,
-  type Ranking,
-  shuffled,
-} from "@rlhf/core";
+import { type Demonstration, fold, InvalidInput, type Key, type Ranking } from "@rlhf/core";
 import { readCorpus, readDemonstrations, readRankings } from "@rlhf/data";
 import { readLexicon } from "@rlhf/labeler";
 import { Effect } from "effect";
@@ -14,7 +6,8 @@ import { allProblems } from "./all_problems.ts";
 import type { Config } from "./config.ts";
 import { type Corpus, makeCorpus } from "./corpus.ts";
 import { taskCriteria } from "./judging.ts";
-import { makeTasks, separator, type TaskPrompt } from "./tasks.ts";
+import { ownRows, split } from "./own_data.ts";
+import { makeTasks, type TaskPrompt } from "./tasks.ts";
 import { readWordnet } from "./wordnet.ts";
 
 /** Everything the run reads, before any tokenizer has seen it. Prompts end with the separator. */
@@ -49,7 +42,9 @@ export const loadData = Effect.fn("loadData")(function* (config: Config, from: K
   const wordnet = readWordnet();
   const lexicon = readLexicon();
   const text =
-    corpus === undefined ? makeCorpus(wordnet, from) : split(passages(corpus), 0.05, fold(from, "corpus"));
+    corpus === undefined
+      ? makeCorpus(wordnet, from)
+      : split(passages(corpus), { share: 0.05 }, fold(from, "corpus"));
   const tasks = yield* Effect.try({
     try: () => makeTasks({ wordnet, lexicon, sizes: config.tasks, key: from }),
     catch: (error) =>
@@ -59,21 +54,15 @@ export const loadData = Effect.fn("loadData")(function* (config: Config, from: K
         ],
       }),
   });
-  const asked = ownPrompts(demonstrations ?? rankings ?? []);
-  const prompts = split(asked, 0.1, fold(from, "prompts"));
-  const heldOut = new Set(prompts.validation.map((prompt) => prompt.text));
-  const ownDemonstrations = demonstrations?.map(({ prompt, response }) => ({
-    prompt: ending(prompt),
-    response,
-  }));
-  const ownPromptsGiven = asked.length > 0;
+  const own = ownRows({ demonstrations, rankings }, config.tasks.evaluation, fold(from, "prompts"));
+  const ownPromptsGiven = own.prompts.length > 0;
   return {
     corpus: text,
-    demonstrations: ownDemonstrations?.filter(({ prompt }) => !heldOut.has(prompt)) ?? tasks.demonstrations,
-    validation: ownDemonstrations?.filter(({ prompt }) => heldOut.has(prompt)) ?? tasks.validation,
-    prompts: ownPromptsGiven ? prompts.train : tasks.prompts,
-    evaluation: ownPromptsGiven ? prompts.validation : tasks.evaluation,
-    rankings: (rankings ?? []).map((ranking) => ({ ...ranking, prompt: ending(ranking.prompt) })),
+    demonstrations: own.demonstrations ?? tasks.demonstrations,
+    validation: own.validation ?? tasks.validation,
+    prompts: ownPromptsGiven ? own.prompts : tasks.prompts,
+    evaluation: ownPromptsGiven ? own.evaluation : tasks.evaluation,
+    rankings: own.rankings ?? [],
     criteria: taskCriteria({
       wordnet,
       lexicon,
@@ -87,20 +76,6 @@ export const loadData = Effect.fn("loadData")(function* (config: Config, from: K
   } satisfies PipelineData;
 });
 
-function ownPrompts(records: ReadonlyArray<{ readonly prompt: string }>): ReadonlyArray<TaskPrompt> {
-  const texts = new Set(records.map(({ prompt }) => ending(prompt)));
-  return Array.from(texts, (text, i): Prompt & TaskPrompt => ({
-    id: `own-${i}`,
-    text,
-    task: { kind: "own" },
-  }));
-}
-
-/** Prompts of all kinds end alike, so that the model knows where its turn begins. */
-function ending(prompt: string): string {
-  return prompt.endsWith(separator) ? prompt : prompt + separator;
-}
-
 /** A book in one file is cut into its paragraphs, or lines, so that a part of it can be held out. */
 function passages(documents: ReadonlyArray<string>): ReadonlyArray<string> {
   const enough = 20;
@@ -108,10 +83,4 @@ function passages(documents: ReadonlyArray<string>): ReadonlyArray<string> {
     documents.flatMap((text) => text.split(at)).filter((passage) => passage.trim() !== "");
   const paragraphs = cut(/\n\s*\n/);
   return [documents, paragraphs].find(({ length }) => length >= enough) ?? cut(/\n/);
-}
-
-function split<T>(items: ReadonlyArray<T>, validationShare: number, from: Key) {
-  const order = shuffled(from, items);
-  const validation = Math.min(Math.ceil(items.length * validationShare), Math.max(0, items.length - 1));
-  return { train: order.slice(validation), validation: order.slice(0, validation) };
 }

@@ -1,4 +1,11 @@
-import { type EncodedDemonstration, type EncodedPrompt, type EncodedRanking, InvalidInput } from "@rlhf/core";
+import {
+  type EncodedDemonstration,
+  type EncodedPrompt,
+  type EncodedRanking,
+  InvalidInput,
+  type Problem,
+  type Ranking,
+} from "@rlhf/core";
 import type { Tokenizer } from "@rlhf/tokenizer";
 import { Effect } from "effect";
 import type { Config } from "./config.ts";
@@ -10,6 +17,11 @@ export interface Asked extends EncodedPrompt {
   readonly prompt: TaskPrompt;
 }
 
+/** People's ranking in tokens, with its text. */
+export interface OwnRanking extends EncodedRanking {
+  readonly ranking: Ranking;
+}
+
 export interface EncodedData {
   /** One stream, every document followed by end-of-sequence. */
   readonly corpus: { readonly train: Int32Array; readonly validation: Int32Array };
@@ -17,10 +29,18 @@ export interface EncodedData {
   readonly validation: ReadonlyArray<EncodedDemonstration>;
   readonly prompts: ReadonlyArray<Asked>;
   readonly evaluation: ReadonlyArray<Asked>;
-  readonly rankings: ReadonlyArray<EncodedRanking>;
+  readonly rankings: ReadonlyArray<OwnRanking>;
+  /** What was too long, such as "3 of 1,000 comparisons". */
+  readonly leftOut: ReadonlyArray<string>;
 }
 
-/** Brings all data into tokens, and refuses, all at once, what does not fit into the model's context. */
+/** The share of the user's own rows that may be too long for the context. */
+const mostLeftOut = 0.1;
+
+/**
+ * Brings all data into tokens, without the rows that do not fit into the model's context. Where these are more than a few, they
+ * are refused, all at once.
+ */
 export const encodeData = Effect.fn("encodeData")(function* (
   data: PipelineData,
   tokenizer: Tokenizer,
@@ -44,44 +64,66 @@ export const encodeData = Effect.fn("encodeData")(function* (
     prompt,
   });
 
-  // The user hears of a row of their own that is too long; WordNet has enough others.
-  const fits = ({ prompt, response }: EncodedDemonstration) =>
-    data.own.demonstrations || prompt.length + response.length <= contextLength;
-
+  const problems: Array<Problem> = [];
+  const leftOut: Array<string> = [];
+  const fitting = <T>(
+    kind: string,
+    rows: ReadonlyArray<T>,
+    sizeOf: (row: T) => { readonly length: number; readonly text: () => string; readonly more?: string },
+  ): ReadonlyArray<T> => {
+    const long = rows.map(sizeOf).filter(({ length }) => length > contextLength);
+    if (long.length > mostLeftOut * rows.length) {
+      const remedy =
+        config.base === null
+          ? "Raise --model.contextLength or take the row out"
+          : "Take the row out, or start from a checkpoint with a longer context";
+      for (const { length, text, more = "" } of long) {
+        const problem = `${length} tokens${more} do not fit into the model's context of ${contextLength}`;
+        problems.push({ where: `${kind} ${shown(text())}`, problem, remedy });
+      }
+    } else if (long.length > 0) {
+      leftOut.push(`${long.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} ${kind}s`);
+    }
+    return rows.filter((row) => sizeOf(row).length <= contextLength);
+  };
+  const sizeOfPrompt = ({ tokens, prompt }: Asked) => ({
+    length: tokens.length + maxNewTokens,
+    text: () => prompt.text,
+    more: `, of which --ppo.maxNewTokens ${maxNewTokens} are for the answer,`,
+  });
+  const sizeOfDemonstration = ({ prompt, response }: EncodedDemonstration) => ({
+    length: prompt.length + response.length,
+    text: () => tokenizer.decode(prompt),
+  });
+  const sizeOfRanking = ({ prompt, responses, ranking }: OwnRanking) => ({
+    length: prompt.length + Math.max(...responses.map((response) => response.length)),
+    text: () => ranking.prompt,
+  });
+  const inTokens = (rows: PipelineData["demonstrations"]) => {
+    const rowsInTokens = rows.map(demonstration);
+    // The user hears of a row of their own that is too long; WordNet has enough others.
+    return data.own.demonstrations
+      ? fitting("demonstration", rowsInTokens, sizeOfDemonstration)
+      : rowsInTokens.filter((row) => sizeOfDemonstration(row).length <= contextLength);
+  };
   const encoded: EncodedData = {
     corpus: { train: stream(data.corpus.train), validation: stream(data.corpus.validation) },
-    demonstrations: data.demonstrations.map(demonstration).filter(fits),
-    validation: data.validation.map(demonstration).filter(fits),
-    prompts: data.prompts.map(asked),
-    evaluation: data.evaluation.map(asked),
-    rankings: data.rankings.map(({ prompt, responses, ranks }) => ({
-      prompt: tokenizer.encode(prompt),
-      responses: responses.map(answer),
-      ranks,
-    })),
+    demonstrations: inTokens(data.demonstrations),
+    validation: inTokens(data.validation),
+    prompts: fitting("prompt", data.prompts.map(asked), sizeOfPrompt),
+    evaluation: fitting("prompt", data.evaluation.map(asked), sizeOfPrompt),
+    rankings: fitting(
+      "comparison",
+      data.rankings.map((ranking) => ({
+        prompt: tokenizer.encode(ranking.prompt),
+        responses: ranking.responses.map(answer),
+        ranks: ranking.ranks,
+        ranking,
+      })),
+      sizeOfRanking,
+    ),
+    leftOut,
   };
-  const lengths = [
-    ...[...encoded.prompts, ...encoded.evaluation].map(({ tokens, prompt }) => ({
-      where: `prompt ${shown(prompt.text)}`,
-      length: tokens.length + maxNewTokens,
-      what: `${tokens.length} tokens and --ppo.maxNewTokens ${maxNewTokens} for the answer`,
-    })),
-    ...[...encoded.demonstrations, ...encoded.validation].map(({ prompt, response }) => {
-      const length = prompt.length + response.length;
-      return { where: `demonstration ${shown(tokenizer.decode(prompt))}`, length, what: `${length} tokens` };
-    }),
-    ...encoded.rankings.map(({ prompt, responses }) => {
-      const length = prompt.length + Math.max(...responses.map((response) => response.length));
-      return { where: `comparison ${shown(tokenizer.decode(prompt))}`, length, what: `${length} tokens` };
-    }),
-  ];
-  const problems = lengths
-    .filter(({ length }) => length > contextLength)
-    .map(({ where, what }) => ({
-      where,
-      problem: `${what} do not fit into the model's context of ${contextLength}`,
-      remedy: "Raise --model.contextLength or take the row out",
-    }));
   if (encoded.corpus.validation.length < 2) {
     const problem = "the text has a single passage, so none can be held out to measure with";
     problems.push({

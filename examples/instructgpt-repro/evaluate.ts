@@ -15,9 +15,9 @@ import type { EncodedData } from "./encode.ts";
 import { type Answers, heldOutWinRate, judgements, pairShare, rateRows, sentimentWinRate } from "./judges.ts";
 import type { TaskPrompt } from "./tasks.ts";
 
-/** Rows of held-out text on which the alignment tax is measured, and rows per bootstrap cluster. */
-const taxRows = 512;
-const rowsPerCluster = 8;
+/** Tokens of held-out text on which the alignment tax is measured, and tokens per bootstrap cluster. */
+const taxTokens = 32_768;
+const clusterTokens = 512;
 
 /** The models to compare, in the order of training; the first is the base, the second what the others must beat. */
 export type Contestants = ReadonlyArray<{ readonly name: string; readonly model: Model }>;
@@ -121,7 +121,8 @@ const measureTax = Effect.fnUntraced(function* (
   resamples: number,
 ) {
   const length = contestants[0]!.model.config.contextLength;
-  const rows = chunkStream(encoded.corpus.validation, { length }).slice(0, taxRows);
+  const rows = chunkStream(encoded.corpus.validation, { length }).slice(0, Math.ceil(taxTokens / length));
+  const rowsPerCluster = Math.max(1, Math.floor(clusterTokens / length));
   const batches = Array.from({ length: Math.ceil(rows.length / rowsPerCluster) }, (_, i) =>
     padRight(
       rows.slice(i * rowsPerCluster, (i + 1) * rowsPerCluster).map((tokens) => ({ tokens })),

@@ -10,6 +10,9 @@ export class UsageError extends Schema.TaggedError<UsageError>()("UsageError", {
   }
 }
 
+/** Other names of flags. */
+const aliases: Readonly<Record<string, string>> = { model: "base" };
+
 /** Flags without a value. */
 const switches = ["help", "resume"];
 
@@ -42,7 +45,8 @@ export const parseFlags = Effect.fnUntraced(function* (
   }
   const known = leaves(preset ?? presets[defaultPreset]!);
   const values = new Map(known);
-  for (const [flag, text] of given) {
+  for (const [name, text] of given) {
+    const flag = aliases[name] ?? name;
     if (flag === "preset" || switches.includes(flag)) continue;
     if (known.has(flag)) values.set(flag, read(text, known.get(flag)!));
     else problems.push(`Unknown flag --${flag}${suggestion(flag, [...known.keys(), "preset", ...switches])}`);

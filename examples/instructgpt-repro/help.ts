@@ -36,6 +36,7 @@ function propertyOf(ast: SchemaAST.AST, name: string): SchemaAST.AST | undefined
 }
 
 function descriptionOf(ast: SchemaAST.AST): string {
-  const description = ast.annotations?.description;
+  // What annotates a schema with checks stands on the last of them.
+  const description = (ast.checks?.at(-1) ?? ast).annotations?.description;
   return typeof description === "string" ? description : "";
 }

@@ -3,6 +3,7 @@
  *
  *     npm start                                   the default preset: about ten minutes on two cores
  *     npm start -- --preset smoke --seed 2        every stage in a minute
+ *     npm start -- --preset gpt2 --model ./gpt2   GPT-2 on a GPU, with preference data of your own
  */
 import { fold, key } from "@rlhf/core";
 import { chunkStream } from "@rlhf/data";
@@ -10,7 +11,7 @@ import { type SimulatedLabelers, simulatedLabelers } from "@rlhf/labeler";
 import { pretrain } from "@rlhf/pretrain";
 import { trainReward } from "@rlhf/reward";
 import { finetune } from "@rlhf/sft";
-import { cloneModel, type Model } from "@rlhf/transformer";
+import { cloneModel, type Model, withoutAdapter } from "@rlhf/transformer";
 import { Effect } from "effect";
 import { chooseByReward } from "./choose_checkpoint.ts";
 import { collectComparisons } from "./comparisons.ts";
@@ -44,7 +45,7 @@ const pipeline = Effect.fn("instructgpt")(function* (setting: Setting) {
       key: fold(root, "pretrain"),
     });
   }
-  yield* save("base", base, tokenizer);
+  yield* save("base", withoutAdapter(base), tokenizer);
 
   // Step 1: demonstrations, and a supervised policy. Every epoch is kept until a reward model can choose.
   const { model: supervised } = yield* finetune({
@@ -55,7 +56,7 @@ const pipeline = Effect.fn("instructgpt")(function* (setting: Setting) {
     key: fold(root, "sft"),
     afterEpoch: (model, { epoch }) => save(`sft-${epoch}`, model, tokenizer),
   });
-  const epochs = yield* loadEpochs(config.sft.epochs, tokenizer);
+  const epochs = loadEpochs(config.sft.epochs, base, tokenizer);
 
   // Steps 2 and 3, and again with comparisons of the new policy for every further round.
   const first = yield* align({
@@ -76,7 +77,7 @@ const pipeline = Effect.fn("instructgpt")(function* (setting: Setting) {
       labelers,
       writer: ppoPtx.model,
       judge,
-      candidates: [ppoPtx.model],
+      candidates: [Effect.succeed(ppoPtx.model)],
       round,
     });
   }
@@ -115,7 +116,7 @@ const align = Effect.fn("align")(
       /** The reward model starts from it: the supervised model, and in later rounds the reward model before. */
       readonly judge: Model;
       /** Of these the reward model chooses the policy to start from. */
-      readonly candidates: ReadonlyArray<Model>;
+      readonly candidates: ReturnType<typeof loadEpochs> | [Effect.Effect<Model>];
       readonly round: number;
     },
   ) {
@@ -123,7 +124,7 @@ const align = Effect.fn("align")(
     const root = fold(key(config.seed), `round ${round}`);
 
     const comparisons = data.own.comparisons
-      ? splitRankings(data.rankings, encoded.rankings, config, root)
+      ? splitRankings(encoded.rankings, config, root)
       : yield* collectComparisons({ ...input, policy: writer, prompts: encoded.prompts, key: root });
     yield* saveComparisons(round, comparisons);
     const reward = yield* trainReward({

@@ -1,9 +1,9 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { finish, printed, startExample as start } from "./testing/example_process.ts";
 
 let folder = "";
 beforeAll(async () => {
@@ -145,30 +145,6 @@ describe("bad input", () => {
     expect(output).toContain("did you mean --ppo.iterations?");
   });
 });
-
-interface Run {
-  readonly process: ChildProcess;
-  readonly output: Array<string>;
-}
-
-function start(...flags: ReadonlyArray<string>): Run {
-  const main = join(import.meta.dirname, "main.ts");
-  const child = spawn(process.execPath, ["--import", "tsx", main, ...flags], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const output: Array<string> = [];
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => output.push(String(data)));
-  return { process: child, output };
-}
-
-function finish({ process: child, output }: Run): Promise<{ code: number | null; output: string }> {
-  return new Promise((resolve) => child.on("close", (code) => resolve({ code, output: output.join("") })));
-}
-
-async function printed({ process: child, output }: Run, text: string): Promise<void> {
-  while (child.exitCode === null && !output.join("").includes(text))
-    await new Promise((resolve) => setTimeout(resolve, 50));
-}
 
 function read(name: string): string {
   return readFileSync(join(folder, name), "utf8");

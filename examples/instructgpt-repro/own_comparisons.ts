@@ -1,21 +1,17 @@
-import { type EncodedRanking, type Key, type Ranking, shuffled } from "@rlhf/core";
+import { type Key, shuffled } from "@rlhf/core";
 import type { Config } from "./config.ts";
+import type { OwnRanking } from "./encode.ts";
 
 /** People's rankings in the place of simulated ones, split by prompt. Of the people nothing else is known. */
-export function splitRankings(
-  rankings: ReadonlyArray<Ranking>,
-  encoded: ReadonlyArray<EncodedRanking>,
-  { comparing }: Config,
-  key: Key,
-) {
-  const prompts = shuffled(key, [...new Set(rankings.map(({ prompt }) => prompt))]);
+export function splitRankings(encoded: ReadonlyArray<OwnRanking>, { comparing }: Config, key: Key) {
+  const prompts = shuffled(key, [...new Set(encoded.map(({ ranking }) => ranking.prompt))]);
   const validation = new Set(prompts.slice(0, Math.ceil(prompts.length * comparing.validationShare)));
-  const labeled = encoded.map((ranking, i) => ({ ...ranking, labeler: rankings[i]!.labeler ?? "people" }));
+  const labeled = encoded.map((one) => ({ ...one, labeler: one.ranking.labeler ?? "people" }));
   return {
-    training: labeled.filter((_, i) => !validation.has(rankings[i]!.prompt)),
-    validation: labeled.filter((_, i) => validation.has(rankings[i]!.prompt)),
+    training: labeled.filter(({ ranking }) => !validation.has(ranking.prompt)),
+    validation: labeled.filter(({ ranking }) => validation.has(ranking.prompt)),
     heldOut: [],
     overlap: [],
-    texts: rankings,
+    texts: encoded.map(({ ranking }) => ranking),
   };
 }

@@ -1,8 +1,9 @@
-import type { Tokens } from "@rlhf/core";
+import type { EncodedDemonstration, EncodedRanking, Tokens } from "@rlhf/core";
 import { stageName } from "@rlhf/ppo";
 import { type Pass, type StageMemory, stageMemory, type TransformerConfig } from "@rlhf/transformer";
 import type { Config } from "./config.ts";
 import type { EncodedData } from "./encode.ts";
+import { loraOf } from "./lora.ts";
 
 /** What a stage is going to do, and what it takes. */
 export interface StagePlan {
@@ -19,8 +20,11 @@ export interface StagePlan {
   readonly memory: StageMemory;
 }
 
-/** Sequences in one forward pass of a reward model that scores, and in a step of sampling. */
+/** Sequences in one forward pass of a reward model that scores, and how many tokens they are at most. */
 const scoredAtOnce = 32;
+const tokensAtOnce = 8192;
+/** Sequences in a step of sampling: in PPO, and where answers are compared. */
+const [rolloutSlots, answerSlots] = [32, 64];
 
 /**
  * The stages of a run. How long answers will be is not known yet: as long as the demonstrations, of which the longest
@@ -40,13 +44,23 @@ export function planOf(
 ): ReadonlyArray<StagePlan> {
   const { pretrain, sft, comparing, reward, ppo } = config;
   const context = model.contextLength;
-  const prompt = meanLength(encoded.demonstrations.map((one) => one.prompt));
-  const answer = meanLength(encoded.demonstrations.map(({ response }) => response));
-  const longestAnswer = Math.max(...encoded.demonstrations.map(({ response }) => response.length));
-  const longest = Math.max(...encoded.demonstrations.map((one) => one.prompt.length + one.response.length));
+  const { demonstrations, rankings, prompts } = encoded;
+  const prompt = meanLength(demonstrations.map((one) => one.prompt));
+  const answer = meanLength(demonstrations.map(({ response }) => response));
+  const longestAnswer = largest(demonstrations, ({ response }) => response.length);
+  const longestPrompt = largest(prompts, ({ tokens }) => tokens.length);
+  const longest = largest(
+    ownComparisons ? rankings.flatMap(sequencesOf) : demonstrations.map(sequenceOf),
+    length,
+  );
   const [whole, padded] = [prompt + answer, Math.min(context, roundUp(longest, 8))];
   const rows = (sequences: number) => Math.ceil((1.1 * sequences * whole) / context); // packing leaves gaps
-  const scoring: Pass = { tokens: scoredAtOnce * padded, predictions: 0, forwardOnly: true };
+  const scored = Math.min(scoredAtOnce * padded, Math.max(tokensAtOnce, padded));
+  const scoring: Pass = { tokens: scored, predictions: 0, forwardOnly: true };
+  const sampling = (slots: number) => ({
+    slots,
+    length: Math.min(context, longestPrompt + ppo.maxNewTokens),
+  });
   const everyToken = (tokens: number, dropout = false): Pass => ({ tokens, predictions: tokens, dropout });
   const rounds = ownComparisons ? 1 : config.rounds;
 
@@ -57,7 +71,9 @@ export function planOf(
     held: number,
     needs: Partial<Parameters<typeof stageMemory>[0]> & Pick<Parameters<typeof stageMemory>[0], "passes">,
   ) => {
-    const memory = stageMemory({ config: model, trained: 1, held, accumulates: false, ...needs });
+    const lora = loraOf(config.lora, model);
+    const adapter = lora === undefined ? {} : { lora };
+    const memory = stageMemory({ config: model, ...adapter, trained: 1, held, accumulates: false, ...needs });
     plans.push({ stage, trained: 0, valued: 0, scored: 0, sampled: 0, ...work, memory });
   };
 
@@ -99,7 +115,7 @@ export function planOf(
     },
   );
 
-  let held = 2 + sft.epochs; // the base, the supervised model, its epochs
+  let held = 2; // the base and the supervised model
   const addPpo = (ptxCoefficient: number, suffix: string) => {
     const isMixed = ptxCoefficient > 0;
     const episodes = ppo.iterations * ppo.batchSize;
@@ -127,42 +143,56 @@ export function planOf(
         trained: 2,
         passes: [own, ...(isMixed ? [everyToken(text)] : []), scoring],
         accumulates: isMixed || ppo.minibatchSize > ppo.microBatchSize,
-        sampling: { slots: scoredAtOnce, length: Math.min(context, Math.ceil(prompt) + ppo.maxNewTokens) },
+        sampling: sampling(rolloutSlots),
       },
     );
     held += 1; // its result
   };
   for (let round = 1; round <= rounds; round++) {
     const suffix = round === 1 ? "" : ` (round ${round})`;
-    const rankings = ownComparisons
-      ? encoded.rankings.length
-      : Math.min(comparing.prompts, encoded.prompts.length);
+    const ranked = ownComparisons ? rankings.length : Math.min(comparing.prompts, prompts.length);
     const answers = ownComparisons
-      ? meanLength(encoded.rankings.map(({ responses }) => responses))
+      ? meanLength(rankings.map(({ responses }) => responses))
       : (comparing.fewest + comparing.most) / 2;
     const sequences = Math.round(answers * Math.min(reward.batchSize, reward.microBatchSize));
-    const training = (1 - comparing.validationShare) * rankings;
+    const lengths = ownComparisons ? meanLength(rankings.flatMap(sequencesOf)) : whole;
+    const training = (1 - comparing.validationShare) * ranked;
     add(
       `reward${suffix}`,
       {
         setting: "reward.microBatchSize",
         steps: reward.epochs * Math.ceil(training / reward.batchSize),
-        trained: reward.epochs * training * answers * whole,
-        valued: reward.epochs * training * answers * whole,
-        scored: comparing.validationShare * rankings * answers * whole,
-        sampled: ownComparisons ? 0 : rankings * answers * answer,
+        trained: reward.epochs * training * answers * lengths,
+        valued: reward.epochs * training * answers * lengths,
+        scored: comparing.validationShare * ranked * answers * lengths,
+        sampled: ownComparisons ? 0 : ranked * answers * answer,
       },
       held,
       {
         passes: [{ tokens: sequences * padded, predictions: 0 }, scoring],
         accumulates: reward.batchSize > reward.microBatchSize,
+        sampling: sampling(answerSlots),
       },
     );
-    held += 1;
+    held += round === 1 ? 2 : 1; // the reward model; the epoch that it chose is read from its file
     addPpo(ppo.ptxCoefficient, suffix);
     if (round === rounds) addPpo(0, suffix); // to compare
   }
   return plans;
+}
+
+const length = (members: ArrayLike<unknown>): number => members.length;
+
+function sequenceOf({ prompt, response }: EncodedDemonstration): Tokens {
+  return [...prompt, ...response];
+}
+
+function sequencesOf({ prompt, responses }: EncodedRanking): ReadonlyArray<Tokens> {
+  return responses.map((response) => sequenceOf({ prompt, response }));
+}
+
+function largest<T>(items: ReadonlyArray<T>, size: (item: T) => number): number {
+  return items.reduce((most, item) => Math.max(most, size(item)), 0);
 }
 
 function meanLength(members: ReadonlyArray<Tokens | ReadonlyArray<unknown>>): number {

@@ -16,6 +16,7 @@ const encoded: EncodedData = {
   prompts: new Array(40).fill({ id: "1", tokens: demonstration.prompt }),
   evaluation: [],
   rankings: [],
+  leftOut: [],
 };
 const plansOf = async (changes: object = {}) => {
   const config = await Effect.runPromise(decodeConfig(Config, { ...presets.smoke!, ...changes }));
@@ -73,4 +74,14 @@ it("refuses all stages that would not fit, and names the setting to change", asy
   }));
   const tooHeavy = await Effect.runPromise(Effect.flip(refuseWhatDoesNotFit(heavy, 16e9)));
   expect(new Set(tooHeavy.problems.map(({ where }) => where))).toEqual(new Set(["--model.width"]));
+});
+
+it("counts the base of adapters once, and their gradients and moments alone", async () => {
+  const lora = { rank: 2, alpha: 4, dropout: 0 };
+  const [whole, adapters] = [await plansOf(), await plansOf({ lora })];
+  const ppo = (plans: ReadonlyArray<StagePlan>) => plans.find(({ stage }) => stage === "ppo-ptx")!.memory;
+  const base = whole.find(({ stage }) => stage === "pretrain")!.memory.weights; // one network
+  expect(ppo(adapters).weights - base).toBeLessThan(0.2 * base);
+  expect(ppo(adapters).optimizer).toBeLessThan(0.05 * ppo(whole).optimizer);
+  expect(ppo(adapters).activations).toBe(ppo(whole).activations);
 });

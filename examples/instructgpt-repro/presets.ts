@@ -11,6 +11,7 @@ const shared = {
   demonstrations: null,
   comparisons: null,
   vocabulary: 8192,
+  lora: { rank: 0, alpha: 32, dropout: 0.1 },
 } as const;
 
 /** Sized for two CPU cores with the native engine: about ten minutes. */
@@ -118,5 +119,69 @@ const smoke = {
   evaluation: { ...laptop.evaluation, resamples: 100 },
 } as const satisfies Fields;
 
+/**
+ * GPT-2 with 124M parameters from its checkpoint, with InstructGPT's figures as far as one GPU can bear them: fewer epochs of SFT
+ * (each is a checkpoint of 0.5 GB), 51,200 episodes of its 256,000, and one row of text to an episode, of 1,024 tokens, in place of
+ * eight. The learning rates are those of its smallest model, that of the policy lm-human-preferences' for this very model.
+ */
+const gpt2 = {
+  ...shared,
+  rounds: 1,
+  base: "openai-community/gpt2",
+  model: { layers: 12, width: 768, heads: 12, contextLength: 1024 },
+  tasks: laptop.tasks,
+  pretrain: laptop.pretrain,
+  sft: {
+    epochs: 4,
+    batchSize: 32,
+    microBatchSize: 4,
+    learningRate: 9.65e-6,
+    floorShare: 0.1,
+    dropout: 0.2,
+    maxGradNorm: 1,
+  },
+  comparing: laptop.comparing,
+  reward: {
+    epochs: 1,
+    batchSize: 64,
+    microBatchSize: 4,
+    learningRate: 9e-6,
+    floorShare: 0.1,
+    maxGradNorm: 1,
+  },
+  ppo: {
+    ...laptop.ppo,
+    iterations: 100,
+    batchSize: 512,
+    minibatchSize: 64,
+    microBatchSize: 8,
+    maxNewTokens: 128,
+    temperature: 1,
+    policyLearningRate: 5e-6,
+    criticLearningRate: 9e-6,
+    warmupIterations: 10,
+    emaDecay: 0.992,
+    klControl: { _tag: "Fixed", coefficient: 0.02 },
+    ptxCoefficient: 27.8,
+    sampleEvery: 10,
+  },
+  evaluation: { temperature: 1, resamples: 1000 },
+} as const satisfies Fields;
+
+/** The same by adapters, with the learning rate of Hu et al. 2021 (arXiv:2106.09685, appendix D.3) for GPT-2, and half of it for PPO. */
+const gpt2Lora = {
+  ...gpt2,
+  lora: { ...gpt2.lora, rank: 16 },
+  sft: { ...gpt2.sft, learningRate: 2e-4, dropout: 0 },
+  reward: { ...gpt2.reward, learningRate: 2e-4 },
+  ppo: { ...gpt2.ppo, policyLearningRate: 1e-4, criticLearningRate: 1e-4 },
+} as const satisfies Fields;
+
 export const defaultPreset = "laptop";
-export const presets: Readonly<Record<string, Fields>> = { laptop, small, smoke };
+export const presets: Readonly<Record<string, Fields>> = {
+  laptop,
+  small,
+  smoke,
+  gpt2,
+  "gpt2-lora": gpt2Lora,
+};

@@ -32,7 +32,8 @@ export const refuseWhatDoesNotFit = (
           {
             where: "--model.width",
             problem,
-            remedy: "most of it are weights, gradients and moments: make the model smaller",
+            remedy:
+              "most of it are weights, gradients and moments: make the model smaller, or train an adapter with --lora.rank 16",
           },
         ]
       : [

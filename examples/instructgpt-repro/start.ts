@@ -10,8 +10,8 @@ import {
   RunFolder,
 } from "@rlhf/core";
 import { Backend } from "@rlhf/tensor";
-import { loadTokenizer, tokenizerFromJson, trainBpe } from "@rlhf/tokenizer";
-import { initModel, loadCheckpoint } from "@rlhf/transformer";
+import { tokenizerFromJson, trainBpe } from "@rlhf/tokenizer";
+import { initModel } from "@rlhf/transformer";
 import { Console, Effect, FileSystem, Layer, type Path } from "effect";
 import { allProblems } from "./all_problems.ts";
 import { Config } from "./config.ts";
@@ -19,6 +19,8 @@ import { loadData, type OwnFiles, readOwn } from "./data.ts";
 import { encodeData } from "./encode.ts";
 import { decodeConfig, parseFlags, UsageError } from "./flags.ts";
 import { helpText } from "./help.ts";
+import { loadBase } from "./load_base.ts";
+import { adapted, refuseAdapterOfNothing } from "./lora.ts";
 import { manifest } from "./manifest.ts";
 import { planOf } from "./plan.ts";
 import { defaultPreset, presets } from "./presets.ts";
@@ -94,7 +96,10 @@ const affordable = Effect.fnUntraced(function* (args: ReadonlyArray<string>, fla
 });
 
 const prepare = Effect.fn("prepare")(function* (wanted: Config) {
-  yield* Console.log("Reading the data and training a tokenizer …");
+  yield* refuseAdapterOfNothing(wanted);
+  yield* Console.log(
+    `Reading the data and ${wanted.base === null ? "training a tokenizer" : `the checkpoint ${wanted.base}`} …`,
+  );
   const [data, given] = yield* allProblems([
     loadData(wanted, fold(key(wanted.seed), "data")),
     wanted.base === null ? Effect.undefined : loadBase(wanted.base),
@@ -107,25 +112,10 @@ const prepare = Effect.fn("prepare")(function* (wanted: Config) {
   const encoded = yield* encodeData(data, tokenizer, config);
   const plans = planOf(config, { model, encoded, ownComparisons: data.own.comparisons });
   yield* refuseWhatDoesNotFit(plans);
-  const base = given?.model ?? initModel(shape, fold(key(wanted.seed), "model"));
+  const plain = given?.model ?? initModel(shape, fold(key(wanted.seed), "model"));
+  const base = adapted(plain, wanted.lora, fold(key(wanted.seed), "adapter"));
   return { setting: { config, data, tokenizer, base, encoded } satisfies Setting, plans };
 });
-
-/** The checkpoint that takes the place of pretraining, with its tokenizer. */
-const loadBase = Effect.fnUntraced(
-  function* (place: string) {
-    const tokenizer = yield* loadTokenizer(place);
-    return { tokenizer, model: yield* loadCheckpoint(place, tokenizer) };
-  },
-  Effect.catchTags({
-    CheckpointNotFound: ({ message }) => refuseBase(message, "Check the path or the name"),
-    VocabularyMismatch: ({ message }) =>
-      refuseBase(message, "Put the tokenizer.json that the model was trained with beside it"),
-  }),
-);
-
-const refuseBase = (problem: string, remedy: string) =>
-  Effect.fail(new InvalidInput({ problems: [{ where: "--base", problem, remedy }] }));
 
 const holdsRun = (path: string) =>
   Effect.flatMap(FileSystem.FileSystem, (files) => files.exists(`${path}/manifest.json`));
@@ -173,7 +163,7 @@ const run = <E, R>(
   { setting, plans, path }: Effect.Success<ReturnType<typeof prepare>> & { readonly path: string },
 ) =>
   Effect.gen(function* () {
-    const { config, data } = setting;
+    const { config, data, encoded } = setting;
     const folder = yield* RunFolder;
     const { criteria: _, ...hashed } = data; // without the functions
     const record = manifest({ seed: config.seed, backend: yield* Backend, data: hashed });
@@ -184,6 +174,11 @@ const run = <E, R>(
         `${data.demonstrations.length.toLocaleString("en")} demonstrations, ${data.prompts.length.toLocaleString("en")} prompts, ` +
         `${data.evaluation.length} evaluation prompts`,
     );
+    if (encoded.leftOut.length > 0) {
+      yield* Console.log(
+        `Left out, longer than the context of ${config.model.contextLength} tokens: ${encoded.leftOut.join(", ")}`,
+      );
+    }
     yield* showProgress;
     yield* showPlan(setting, plans);
     const results = yield* pipeline;

@@ -17,6 +17,7 @@ const encoded: EncodedData = {
   prompts: new Array(40).fill({ id: "1", tokens: demonstration.prompt }),
   evaluation: [],
   rankings: [],
+  leftOut: [],
 };
 
 it("plans what is not trained yet, and every optimizer with its seeds, networks and tokens", async () => {

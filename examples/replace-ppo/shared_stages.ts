@@ -37,7 +37,7 @@ export const trainSharedStages = Effect.fn("shared stages")(function* (setting: 
     key: fold(root, "sft"),
     afterEpoch: (model, { epoch }) => save(`sft-${epoch}`, model, tokenizer),
   });
-  const candidates = yield* loadEpochs(config.sft.epochs, tokenizer);
+  const candidates = loadEpochs(config.sft.epochs, base, tokenizer);
 
   const round = fold(root, "round 1");
   const comparisons = yield* collectComparisons({

@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it } from "vitest";
 import { integers, key, uniforms } from "../core/random.ts";
 import { adamwStep } from "../tensor/adamw_step.ts";
+import { addInto } from "../tensor/add_into.ts";
 import { attention } from "../tensor/attention.ts";
 import { useBackend } from "../tensor/backend.ts";
 import { embed } from "../tensor/embed.ts";
@@ -181,6 +182,25 @@ describe.skipIf(!(await hasAdapter()))("as on cpu", () => {
     const inputs = [1, 7, 40_000, 300].map((size, i) => floats(i, [size]));
     const operation = (tensors: tf.Tensor[]) => globalNorm(Object.fromEntries(tensors.entries()));
     expectClose(await runOn("webgpu", inputs, operation), await runOn("cpu", inputs, operation), 1e-6);
+  });
+
+  it("sums of more tensors than a program can bind", async () => {
+    const inputs = Array.from({ length: 20 }, (_, i) => floats(i, [7, 9]));
+    const operation = (tensors: tf.Tensor[]) => tf.addN(tensors);
+    expectClose(await runOn("webgpu", inputs, operation), await runOn("cpu", inputs, operation), 1e-5);
+  });
+
+  it("adds to a sum in its memory, unless a clone has that too", async () => {
+    const inputs = [1, 2, 3].map((seed) => floats(seed, [300]));
+    const operation = (tensors: tf.Tensor[]) => {
+      const [a, b, c] = tensors.map((tensor) => tf.mul(tensor, 1)) as [tf.Tensor, tf.Tensor, tf.Tensor];
+      const before = tf.clone(a);
+      const shared = addInto(a, tf.clone(b));
+      return [addInto(tf.mul(shared, 1), c), before, shared, b];
+    };
+    const actual = await runOn("webgpu", inputs, operation);
+    expect(hasFusedKernel("RlhfAddInto")).toBe(true);
+    expectClose(actual, await runOn("cpu", inputs, operation), 1e-6);
   });
 
   it.each([undefined, 0.3])("AdamW in place, gradients scaled by %s; clones stay", async (scale) => {

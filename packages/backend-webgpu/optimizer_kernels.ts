@@ -1,32 +1,47 @@
 /** Kernels over all parameters of a model; their tensors come in attributes. */
 import type * as tf from "@tensorflow/tfjs-core";
 import { type Kernel, kernel } from "./_kernel.ts";
-import { program, reductions, threads } from "./_program.ts";
+import { type Buffers, program, reductions, threads } from "./_program.ts";
 import { sizeOf } from "./backend.ts";
 
 type Tensors = ReadonlyArray<tf.TensorInfo>;
 
-const update = (scaled: boolean) =>
+/** The buffers of one parameter, by their names in a program that updates several. */
+const buffersOf = (place: number) =>
   ({
-    ints: ["size"],
-    floats: ["decay", "stepSize", "beta1", "beta2", "epsilon", "secondCorrection"],
-    main: `
-  let i = index * threads + lane;
-  if (i >= u.size) { return; }
-  let g = grad[i]${scaled ? " * scale[0]" : ""};
-  let m = first[i] * u.beta1 + g * (1.0 - u.beta1);
-  let v = second[i] * u.beta2 + g * g * (1.0 - u.beta2);
-  first[i] = m;
-  second[i] = v;
-  param[i] = param[i] * u.decay - u.stepSize * m / (sqrt(v) / u.secondCorrection + u.epsilon);`,
+    [`param${place}`]: "inout f32",
+    [`grad${place}`]: "in f32",
+    [`first${place}`]: "inout f32",
+    [`second${place}`]: "inout f32",
   }) as const;
-const updated = { param: "inout f32", grad: "in f32", first: "inout f32", second: "inout f32" } as const;
-const adamwProgram = program({ key: "adamw", buffers: updated, ...update(false) });
-const scaledAdamwProgram = program({
-  key: "adamw scaled",
-  buffers: { ...updated, scale: "in f32" },
-  ...update(true),
-});
+
+/** Updates `count` parameters, one after the other over the workgroups: a launch costs more than a small parameter. */
+const adamwProgram = (count: number, scaled: boolean) => {
+  const places = Array.from({ length: count }, (_, place) => place);
+  const update = (place: number) => `
+  if (index < u.end${place}) {
+    let i = (index - ${place === 0 ? "0u" : `u.end${place - 1}`}) * threads + lane;
+    if (i >= u.size${place}) { return; }
+    let g = grad${place}[i]${scaled ? " * scale[0]" : ""};
+    let m = first${place}[i] * u.beta1 + g * (1.0 - u.beta1);
+    let v = second${place}[i] * u.beta2 + g * g * (1.0 - u.beta2);
+    first${place}[i] = m;
+    second${place}[i] = v;
+    param${place}[i] = param${place}[i] * u.decay${place} - u.stepSize * m / (sqrt(v) / u.secondCorrection + u.epsilon);
+    return;
+  }`;
+  const buffers: Buffers = Object.assign({}, ...places.map(buffersOf), scaled ? { scale: "in f32" } : {});
+  return program({
+    key: `adamw of ${count}${scaled ? " scaled" : ""}`,
+    buffers,
+    ints: places.flatMap((place) => [`end${place}`, `size${place}`]),
+    floats: [
+      ...places.map((place) => `decay${place}`),
+      ...["stepSize", "beta1", "beta2", "epsilon", "secondCorrection"],
+    ],
+    main: places.map(update).join(""),
+  });
+};
 
 /** In place; where a buffer has another owner, that owner keeps the old values. */
 const adamw = kernel<
@@ -46,27 +61,33 @@ const adamw = kernel<
   }
 >(({ op, attrs, backend }) => {
   const { learningRate, beta1, beta2, epsilon, step, gradScale } = attrs;
-  for (const [i, given] of attrs.params.entries()) {
-    const tensors = {
-      param: backend.writable(op, `parameter ${i}`, given),
-      grad: attrs.grads[i]!,
-      first: backend.writable(op, `first moment ${i}`, attrs.firstMoments[i]!),
-      second: backend.writable(op, `second moment ${i}`, attrs.secondMoments[i]!),
-    };
-    const size = sizeOf(given.shape);
-    const uniforms = {
-      size,
-      decay: 1 - learningRate * attrs.weightDecays[i]!,
+  const scale = gradScale === null ? {} : { scale: gradScale };
+  const bindings = backend.device.limits.maxStorageBuffersPerShaderStage - (gradScale === null ? 0 : 1);
+  const perLaunch = Math.floor(bindings / 4);
+  for (let start = 0; start < attrs.params.length; start += perLaunch) {
+    const members = attrs.params.slice(start, start + perLaunch);
+    const tensors: Record<string, tf.TensorInfo> = { ...scale };
+    const uniforms: Record<string, number> = {
       stepSize: learningRate / (1 - beta1 ** step),
       beta1,
       beta2,
       epsilon,
       secondCorrection: Math.sqrt(1 - beta2 ** step),
     };
-    const groups = Math.ceil(size / threads);
-    if (gradScale) {
-      backend.run(scaledAdamwProgram, { tensors: { ...tensors, scale: gradScale }, uniforms, groups });
-    } else backend.run(adamwProgram, { tensors, uniforms, groups });
+    let groups = 0;
+    for (const [place, given] of members.entries()) {
+      const i = start + place;
+      const size = sizeOf(given.shape);
+      groups += Math.ceil(size / threads);
+      tensors[`param${place}`] = backend.writable(op, `parameter ${i}`, given);
+      tensors[`grad${place}`] = attrs.grads[i]!;
+      tensors[`first${place}`] = backend.writable(op, `first moment ${i}`, attrs.firstMoments[i]!);
+      tensors[`second${place}`] = backend.writable(op, `second moment ${i}`, attrs.secondMoments[i]!);
+      uniforms[`end${place}`] = groups;
+      uniforms[`size${place}`] = size;
+      uniforms[`decay${place}`] = 1 - learningRate * attrs.weightDecays[i]!;
+    }
+    backend.run(adamwProgram(members.length, gradScale !== null), { tensors, uniforms, groups });
   }
   return [];
 });

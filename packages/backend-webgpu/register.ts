@@ -9,6 +9,7 @@ import { logProbKernels } from "./log_prob_kernels.ts";
 import { normKernels } from "./norm_kernels.ts";
 import { optimizerKernels } from "./optimizer_kernels.ts";
 import { sampleKernels } from "./sample_kernel.ts";
+import { sumKernels } from "./sum_kernels.ts";
 
 const name = "webgpu";
 
@@ -20,6 +21,7 @@ const kernels: Readonly<Record<string, Kernel>> = {
   ...normKernels,
   ...optimizerKernels,
   ...sampleKernels,
+  ...sumKernels,
 };
 
 /** The limits that the kernels can use more of than every device has. */
@@ -69,6 +71,7 @@ const start = async ({ gpu, handle, name: adapterName }: Adapter): Promise<void>
   for (const [kernelName, run] of Object.entries(kernels)) {
     const kernelFunc: tf.KernelFunc = ({ inputs, attrs, backend }) =>
       run({ op: kernelName, inputs, attrs, backend } as never);
+    if (tf.getKernel(kernelName, name)) tf.unregisterKernel(kernelName, name); // tfjs has one of its own
     tf.registerKernel({ kernelName, backendName: name, kernelFunc });
   }
   // In a browser the import registers tfjs's own.

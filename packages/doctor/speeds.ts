@@ -20,12 +20,20 @@ export interface Speeds {
   readonly training: number;
 }
 
-/** How fast the three phases of training are on these sequences. What is done first warms up. The model is left as it is. */
+/** Tokens of a batch with its padding, at most. */
+const batchTokens = 4096;
+
+/**
+ * How fast the three phases of training are on these sequences, or as many of them as make a batch of ordinary size. What is
+ * done first warms up. The model is left as it is.
+ */
 export async function speeds(
   model: Model,
-  sequences: ReadonlyArray<Tokens>,
+  given: ReadonlyArray<Tokens>,
   { eos, pad, key }: { readonly eos: number; readonly pad: number; readonly key: Key },
 ): Promise<Speeds> {
+  const longest = Math.max(...given.map(({ length }) => length));
+  const sequences = given.slice(0, Math.max(1, Math.floor(batchTokens / longest)));
   const tokens = sequences.reduce((sum, { length }) => sum + length, 0);
   const prompts = sequences.map((sequence) => sequence.slice(0, Math.max(1, sequence.length >> 1)));
   const sample = async () => {

@@ -1,7 +1,7 @@
 import { InvalidInput } from "@rlhf/core/errors";
 import { fold, type Key } from "@rlhf/core/random";
 import type { Tokens } from "@rlhf/core/records";
-import { minibatches } from "@rlhf/data";
+import { minibatches } from "@rlhf/data/minibatches";
 import { type AdamwState, cosine, disposeAdamw, initAdamw, trainLoop, trainStep } from "@rlhf/optim";
 import type { ForwardOptions, Model } from "@rlhf/transformer";
 import * as Effect from "effect/Effect";

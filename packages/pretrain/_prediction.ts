@@ -1,4 +1,4 @@
-import type { TokenBatch } from "@rlhf/data";
+import type { TokenBatch } from "@rlhf/data/token_batch";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
 import { nextTokenLoss } from "./next_token.ts";

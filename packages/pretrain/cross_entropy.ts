@@ -1,4 +1,4 @@
-import type { TokenBatch } from "@rlhf/data";
+import type { TokenBatch } from "@rlhf/data/token_batch";
 import { type ForwardOptions, type Model, nextTokenLogProbs, toSequences } from "@rlhf/transformer";
 import * as Effect from "effect/Effect";
 import { countTokens, meanLoss, type Prediction } from "./_prediction.ts";

@@ -1,5 +1,6 @@
 import type { Key } from "@rlhf/core/random";
-import { chunkStream, padRight } from "@rlhf/data";
+import { chunkStream } from "@rlhf/data/chunk";
+import { padRight } from "@rlhf/data/token_batch";
 import type { Model } from "@rlhf/transformer";
 import * as Effect from "effect/Effect";
 import { fit } from "./_fit.ts";

@@ -1,6 +1,6 @@
 import type { Key } from "@rlhf/core/random";
 import type { Tokens } from "@rlhf/core/records";
-import { padRight } from "@rlhf/data";
+import { padRight } from "@rlhf/data/token_batch";
 import { type ForwardOptions, type Model, maskedTokenLogProbs, toSequences } from "@rlhf/transformer";
 import * as Effect from "effect/Effect";
 import { fit } from "./_fit.ts";

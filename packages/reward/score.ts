@@ -13,8 +13,9 @@ export interface Judged {
   readonly response: { readonly tokens: Tokens };
 }
 
-/** Sequences in one forward pass. */
+/** Sequences in one forward pass, and tokens with their padding: whichever is reached first. */
 const batchSize = 32;
+const batchTokens = 8192;
 
 /**
  * Scores of whole sequences, prompt and response end to end. The score is read at the last token given, so a truncated
@@ -29,8 +30,11 @@ export const score = Effect.fn("reward.score")(function* (
 ) {
   const scores = new Float32Array(sequences.length);
   const byLength = Array.from(sequences.keys()).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
-  for (let first = 0; first < byLength.length; first += batchSize) {
-    const members = byLength.slice(first, first + batchSize);
+  for (let first = 0, end = 0; first < byLength.length; first = end) {
+    const fits = (member: number, i: number) =>
+      i < batchSize && (i === 0 || (i + 1) * sequences[member]!.length <= batchTokens);
+    while (end < byLength.length && fits(byLength[end]!, end - first)) end++;
+    const members = byLength.slice(first, end);
     const batchScores = tf.tidy(() =>
       forwardScores(
         model,

@@ -126,10 +126,15 @@ const start: Readonly<Record<BackendName, (asked: boolean) => Promise<string>>> 
   },
 };
 
-/** The default export of `@rlhf/backend-…` for an engine that only Node can run; its errors may carry a remedy. */
+/**
+ * The default export of `@rlhf/backend-…` for an engine that only Node can run; its errors may carry a remedy. A program that is
+ * bundled into one file leaves it under the package's name: there are no packages to be looked for beside it.
+ */
 const nodeEngine = async <Report>(engine: string): Promise<{ register(): Report }> => {
   const name = `@rlhf/backend-${engine}`;
   if (!runsInNode) throw needsNode;
+  const bundled = (globalThis as { [name: symbol]: { register(): Report } | undefined })[Symbol.for(name)];
+  if (bundled) return bundled;
   const found = findPackage(name);
   if (!found) throw new Obstacle(`${name} is not installed.`, `Install it: npm i ${name}`);
   const imported = attempt(`Install it again: npm i ${name}`, () => importPackage(found));
@@ -192,7 +197,10 @@ export const chooseBackend = Effect.fn("tensor.chooseBackend")(function* (choice
       tried.push({ name, problem: outcome.problem, remedy: outcome.remedy });
       continue;
     }
-    const passedOver = tried.map(({ name, problem, remedy }) => `; not ${name}: ${problem} ${remedy}`);
+    // Most machines have no GPU, and nothing mends that: how to is told to those who ask for it by name.
+    const passedOver = tried.map(
+      ({ name, problem, remedy }) => `; not ${name}: ${name === "webgpu" ? problem : `${problem} ${remedy}`}`,
+    );
     return { name, reason: outcome + passedOver.join("") } satisfies BackendChoice as BackendChoice;
   }
   return yield* new BackendUnavailable({ tried });

@@ -15,7 +15,7 @@ import { isCausal } from "./config.ts";
 import { type Dropout, dropout } from "./dropout.ts";
 import { type AdaptedLinear, adapted } from "./lora.ts";
 import type { Model } from "./model.ts";
-import { decoderSpec, decoderWeights } from "./parameters.ts";
+import { type AdaptedBlock, decoderSpec, decoderWeights } from "./parameters.ts";
 
 /** How a forward pass is made: without dropout, unless a rate and a key are given. */
 export interface ForwardOptions {
@@ -131,13 +131,10 @@ function decoderHiddenStates(
     }
     // Only attention knows of sequences: everything else treats every token alike, and a reshape is an operation too.
     let x = byToken(drop("embedding", embedded));
-    for (const [layer, block] of weights.blocks.entries()) {
+    const through = (x: tf.Tensor2D, block: AdaptedBlock, layer: number): tf.Tensor2D => {
       const whole = plain && model.adapter === undefined && !narrows(layer);
       const fused = whole && fusedDecoderBlock(x, block, { spec, causal, segments, positions });
-      if (fused) {
-        x = fused;
-        continue;
-      }
+      if (fused) return fused;
       let qkv = bySequence(map(`qkv ${layer}`, norm(x, block.attentionNorm), block.qkv));
       if (block.queryNorm !== undefined && block.keyNorm !== undefined) {
         const [queryGain, keyGain] = [block.queryNorm, block.keyNorm];
@@ -147,13 +144,25 @@ function decoderHiddenStates(
         qkv = rope(qkv, { heads, kvHeads, positions, theta: spec.ropeTheta, scaling: spec.ropeScaling });
       }
       const mixed = attention(qkv, { heads, kvHeads, causal, segments });
-      x = addMap(`attention ${layer}`, wanted(layer, x), wanted(layer, byToken(mixed)), block.attentionOut);
-      const normed = norm(x, block.feedForwardNorm);
+      const residual = wanted(layer, x);
+      const attended = addMap(
+        `attention ${layer}`,
+        residual,
+        wanted(layer, byToken(mixed)),
+        block.attentionOut,
+      );
+      const normed = norm(attended, block.feedForwardNorm);
       const wide =
         activation === "swiglu"
           ? swiglu(map(`up ${layer}`, normed, block.up))
           : map(`up ${layer}`, normed, block.up, { activation: "geluTanh" });
-      x = addMap(`feed-forward ${layer}`, x, wide, block.down);
+      return addMap(`feed-forward ${layer}`, attended, wide, block.down);
+    };
+    // Without gradients a block's tensors are free as soon as it ends; with them the tape keeps what it needs.
+    for (const [layer, block] of weights.blocks.entries()) {
+      const before = x;
+      x = tf.tidy(() => through(before, block, layer));
+      before.dispose();
     }
     return norm(x, weights.finalNorm);
   });

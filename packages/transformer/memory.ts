@@ -1,4 +1,5 @@
 import type { TransformerConfig } from "./config.ts";
+import { type LoraConfig, loraShapes } from "./lora.ts";
 import { parameterCount } from "./parameters.ts";
 
 /** A forward pass. */
@@ -16,6 +17,8 @@ export interface Pass {
 /** What a stage of training holds at its peak. All networks have one shape. */
 export interface StageShape {
   readonly config: TransformerConfig;
+  /** Where the networks are adapters above one base, which stands still. */
+  readonly lora?: LoraConfig;
   /** Networks that are trained, one after the other. */
   readonly trained: number;
   /** Networks besides: references, reward models, averages. */
@@ -53,12 +56,14 @@ const keptLogits = 2 ** 24;
  *     total = weights + optimizer + max(gradients + activations, cache)
  */
 export function stageMemory(stage: StageShape): StageMemory {
-  const { config, trained, held, passes, accumulates, sampling } = stage;
-  const size = floatBytes * parameterCount(config);
-  const weights = (trained + held) * size;
+  const { config, lora, trained, held, passes, accumulates, sampling } = stage;
+  const whole = floatBytes * parameterCount(config);
+  const size = lora === undefined ? whole : adapterBytes(config, lora).adapter;
+  const weights = (lora === undefined ? 0 : whole) + (trained + held) * size;
   const optimizer = 2 * trained * size;
   // The gradient of the embedding comes from both ends of the network, and the two are added.
-  const gradients = (accumulates ? 2 : 1) * size + floatBytes * config.vocabSize * config.width;
+  const twice = lora === undefined ? floatBytes * config.vocabSize * config.width : 0;
+  const gradients = (accumulates ? 2 : 1) * size + twice;
   // On the way back: gradients at the widest map, before and behind its activation, and of the residual stream.
   const wayBack = mapWidths(config).inner + 2 * config.width;
   const activations = Math.max(
@@ -66,20 +71,22 @@ export function stageMemory(stage: StageShape): StageMemory {
       (pass) => passBytes(config, pass) + (pass.forwardOnly ? 0 : floatBytes * pass.tokens * wayBack),
     ),
   );
-  const cache = sampling === undefined ? 0 : cacheBytes(config, sampling);
+  const merged = lora === undefined ? 0 : adapterBytes(config, lora).maps; // sampling merges them with the adapter
+  const cache = sampling === undefined ? 0 : cacheBytes(config, sampling) + merged;
   const total = weights + optimizer + Math.max(gradients + activations, cache);
   return { weights, gradients, optimizer, activations, cache, total };
 }
 
-/** What a forward pass keeps for the way back: inputs of every map, pre-activations, logits. */
-export function passBytes(config: TransformerConfig, { tokens, predictions, dropout = false }: Pass): number {
+/** What a forward pass keeps for the way back: inputs of every map, pre-activations, logits; without gradients a block's at a time. */
+export function passBytes(config: TransformerConfig, pass: Pass): number {
+  const { tokens, predictions, dropout = false, forwardOnly = false } = pass;
   const { layers, width, vocabSize } = config;
   const { qkv, mixed, inner } = mapWidths(config);
   // Two norms and two residual sums; dropout keeps what it is applied to, its mask and the product.
   const block = (dropout ? 10 : 4) * width + qkv + mixed + inner;
   const embedded = (dropout ? 6 : 4) * width;
   const logits = predictions * vocabSize;
-  const perToken = layers * block + embedded;
+  const perToken = (forwardOnly ? 1 : layers) * block + embedded;
   return floatBytes * (tokens * perToken + predictions * width + (logits <= keptLogits ? logits : 0));
 }
 
@@ -100,6 +107,19 @@ function mapWidths(config: TransformerConfig): {
     qkv: 3 * width,
     mixed: width,
     inner: 2 * ("innerWidth" in config ? config.innerWidth : 4 * width),
+  };
+}
+
+/** Of an adapter, and of the maps that it changes. */
+function adapterBytes(config: TransformerConfig, lora: LoraConfig) {
+  const { rank } = lora;
+  const sizes = Object.values(loraShapes(config, lora)).map(([rows, columns]) => (rows * columns) / rank);
+  const sum = (count: (size: number, i: number) => number) =>
+    floatBytes * sizes.reduce((total, size, i) => total + count(size, i), 0);
+  // A and B come in turns: [rank, in] and [out, rank].
+  return {
+    adapter: sum((size) => rank * size),
+    maps: sum((size, i) => (i % 2 === 0 ? size * sizes[i + 1]! : 0)),
   };
 }
 
