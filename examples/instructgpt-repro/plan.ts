@@ -1,6 +1,12 @@
 import type { Tokens } from "@rlhf/core";
 import { stageName } from "@rlhf/ppo";
-import { type Pass, type StageMemory, stageMemory, type TransformerConfig } from "@rlhf/transformer";
+import {
+  defaultSlots,
+  type Pass,
+  type StageMemory,
+  stageMemory,
+  type TransformerConfig,
+} from "@rlhf/transformer";
 import type { Config } from "./config.ts";
 import type { EncodedData } from "./encode.ts";
 
@@ -19,7 +25,7 @@ export interface StagePlan {
   readonly memory: StageMemory;
 }
 
-/** Sequences in one forward pass of a reward model that scores, and in a step of sampling. */
+/** Sequences in one forward pass of a reward model that scores. */
 const scoredAtOnce = 32;
 
 /**
@@ -102,6 +108,7 @@ export function planOf(
   let held = 2 + sft.epochs; // the base, the supervised model, its epochs
   const addPpo = (ptxCoefficient: number, suffix: string) => {
     const isMixed = ptxCoefficient > 0;
+    const sampledLength = Math.min(context, Math.ceil(prompt) + ppo.maxNewTokens);
     const episodes = ppo.iterations * ppo.batchSize;
     const updates = ppo.epochs * episodes;
     const micro = Math.min(ppo.minibatchSize, ppo.microBatchSize);
@@ -127,7 +134,7 @@ export function planOf(
         trained: 2,
         passes: [own, ...(isMixed ? [everyToken(text)] : []), scoring],
         accumulates: isMixed || ppo.minibatchSize > ppo.microBatchSize,
-        sampling: { slots: scoredAtOnce, length: Math.min(context, Math.ceil(prompt) + ppo.maxNewTokens) },
+        sampling: { slots: defaultSlots(model, sampledLength), length: sampledLength },
       },
     );
     held += 1; // its result
