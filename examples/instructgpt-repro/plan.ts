@@ -1,6 +1,12 @@
 import type { EncodedDemonstration, EncodedRanking, Tokens } from "@rlhf/core";
 import { stageName } from "@rlhf/ppo";
-import { type Pass, type StageMemory, stageMemory, type TransformerConfig } from "@rlhf/transformer";
+import {
+  defaultSlots,
+  type Pass,
+  type StageMemory,
+  stageMemory,
+  type TransformerConfig,
+} from "@rlhf/transformer";
 import type { Config } from "./config.ts";
 import type { EncodedData } from "./encode.ts";
 import { loraOf } from "./lora.ts";
@@ -23,8 +29,8 @@ export interface StagePlan {
 /** Sequences in one forward pass of a reward model that scores, and how many tokens they are at most. */
 const scoredAtOnce = 32;
 const tokensAtOnce = 8192;
-/** Sequences in a step of sampling: in PPO, and where answers are compared. */
-const [rolloutSlots, answerSlots] = [32, 64];
+/** Sequences in a step of sampling where answers are compared. */
+const answerSlots = 64;
 
 /**
  * The stages of a run. How long answers will be is not known yet: as long as the demonstrations, of which the longest
@@ -57,9 +63,10 @@ export function planOf(
   const rows = (sequences: number) => Math.ceil((1.1 * sequences * whole) / context); // packing leaves gaps
   const scored = Math.min(scoredAtOnce * padded, Math.max(tokensAtOnce, padded));
   const scoring: Pass = { tokens: scored, predictions: 0, forwardOnly: true };
+  const sampledLength = Math.min(context, longestPrompt + ppo.maxNewTokens);
   const sampling = (slots: number) => ({
     slots,
-    length: Math.min(context, longestPrompt + ppo.maxNewTokens),
+    length: sampledLength,
   });
   const everyToken = (tokens: number, dropout = false): Pass => ({ tokens, predictions: tokens, dropout });
   const rounds = ownComparisons ? 1 : config.rounds;
@@ -143,7 +150,7 @@ export function planOf(
         trained: 2,
         passes: [own, ...(isMixed ? [everyToken(text)] : []), scoring],
         accumulates: isMixed || ppo.minibatchSize > ppo.microBatchSize,
-        sampling: sampling(rolloutSlots),
+        sampling: sampling(defaultSlots(model, sampledLength)),
       },
     );
     held += 1; // its result

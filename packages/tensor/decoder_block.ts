@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { DecoderBlockWeights, DecoderSpec } from "./decoder.ts";
-import { type DecoderBlockInputs, hasFusedKernel, runFusedKernel } from "./fused_kernels.ts";
+import { hasFusedKernel, runFusedKernel } from "./fused_kernels.ts";
 import "./gradients.ts";
 
 /**
@@ -29,18 +29,16 @@ export const fusedDecoderBlock = (
   const inputs = floatInputs(x, weights);
   const places = { segments, ...(spec.ropeTheta !== undefined && { positions }) };
   const attrs = { ...spec, causal, recorded: isRecorded() };
-  const names = [...Object.keys(inputs), ...Object.keys(places), "y"];
+  const all = { ...inputs, ...places };
+  // Variables stay as they are until the gradient; to save one is an operation.
+  const fleeting = Object.keys(all).filter((name) => !(all[name as keyof typeof all] instanceof tf.Variable));
   return tf.customGrad((...args) => {
     const save = args.at(-1) as tf.GradSaveFunc;
-    const [y] = runFusedKernel("RlhfDecoderBlock", { ...inputs, ...places }, attrs);
-    save([...Object.values(inputs), ...Object.values(places), y]);
-    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
-      const again = Object.fromEntries(names.map((name, i) => [name, saved[i]!]));
-      return runFusedKernel(
-        "RlhfDecoderBlockGrad",
-        { ...(again as unknown as DecoderBlockInputs & { y: tf.Tensor }), dy },
-        attrs,
-      );
+    const [y] = runFusedKernel("RlhfDecoderBlock", all, attrs);
+    save([y, ...fleeting.map((name) => all[name as keyof typeof all]!)]);
+    const gradFunc = (dy: tf.Tensor, [y, ...saved]: tf.Tensor[]) => {
+      const kept = Object.fromEntries(fleeting.map((name, i) => [name, saved[i]!]));
+      return runFusedKernel("RlhfDecoderBlockGrad", { ...all, ...kept, dy, y: y! }, attrs);
     };
     return { value: y, gradFunc };
   })(...Object.values(inputs)) as tf.Tensor2D;

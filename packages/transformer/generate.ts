@@ -4,7 +4,7 @@ import { createKvCache, decodeStep } from "@rlhf/tensor/decode_step";
 import { sample } from "@rlhf/tensor/sample";
 import { tokenLogProbs } from "@rlhf/tensor/token_log_probs";
 import * as tf from "@tensorflow/tfjs-core";
-import { isCausal } from "./config.ts";
+import { isCausal, type TransformerConfig } from "./config.ts";
 import { mergedParams, withoutAdapter } from "./lora.ts";
 import type { Model } from "./model.ts";
 import { decoderSpec, decoderWeights } from "./parameters.ts";
@@ -31,7 +31,7 @@ export interface GenerateOptions {
   readonly eos: number | ReadonlyArray<number>;
   readonly temperature: number;
   readonly key: Key;
-  /** How many sequences are in the key–value cache at once. Changes speed and memory only. */
+  /** How many sequences are in the key–value cache at once, by default {@link defaultSlots}. Changes speed and memory only. */
   readonly slots?: number;
   /** 1 is greedy decoding. */
   readonly topK?: number;
@@ -72,7 +72,7 @@ interface Sequence {
  * @throws RangeError when a prompt is empty or leaves no room in the context
  */
 export async function generate(model: Model, options: GenerateOptions): Promise<ReadonlyArray<Generation>> {
-  const { prompts, maxNewTokens, key, slots = 32, onTokens, signal } = options;
+  const { prompts, maxNewTokens, key, onTokens, signal } = options;
   const ends = new Set(typeof options.eos === "number" ? [options.eos] : options.eos);
   const { config } = model;
   assertGenerable(model, options);
@@ -80,15 +80,12 @@ export async function generate(model: Model, options: GenerateOptions): Promise<
 
   const longest = prompts.reduce((length, prompt) => Math.max(length, prompt.length), 0);
   const length = Math.min(longest + maxNewTokens, config.contextLength);
+  const slots = Math.min(options.slots ?? defaultSlots(config, length), prompts.length);
   const spec = decoderSpec(config);
   const merged = mergedParams(model);
   const weights = decoderWeights({ config, params: { ...withoutAdapter(model).params, ...merged } });
-  const cache = createKvCache(spec, {
-    layers: config.layers,
-    slots: Math.min(slots, prompts.length),
-    length,
-  });
-  const freeSlots = Array.from({ length: Math.min(slots, prompts.length) }, (_, slot) => slot);
+  const cache = createKvCache(spec, { layers: config.layers, slots, length });
+  const freeSlots = Array.from({ length: slots }, (_, slot) => slot);
   const results: Array<Generation> = [];
   let running: Array<Sequence> = [];
   let next = 0;
@@ -136,6 +133,18 @@ export async function generate(model: Model, options: GenerateOptions): Promise<
     cache.dispose();
     tf.dispose(Object.values(merged));
   }
+}
+
+/**
+ * Sequences that share a decoding step: 64, as more are hardly faster by the token, or 32 where the keys and values of 64
+ * would take more than half a gigabyte.
+ *
+ * @param length the longest sequence, prompt and response
+ */
+export function defaultSlots(config: TransformerConfig, length: number): number {
+  const { kvHeads, headDim } = decoderSpec(config);
+  const perSequence = 2 * config.layers * length * kvHeads * headDim * Float32Array.BYTES_PER_ELEMENT;
+  return 64 * perSequence <= 2 ** 29 ? 64 : 32;
 }
 
 /** The rows of one decoding step: every token that is not in the cache yet; each sequence's last gives its logits. */
@@ -187,7 +196,7 @@ export function penalized(
 }
 
 function assertGenerable({ config }: Model, options: GenerateOptions): void {
-  const { prompts, maxNewTokens, slots = 32, repetitionPenalty = 1 } = options;
+  const { prompts, maxNewTokens, slots = 1, repetitionPenalty = 1 } = options;
   if (!isCausal(config)) {
     throw new RangeError(`Cannot generate: a causal model is required, got ${config.architecture}`);
   }

@@ -102,8 +102,9 @@ export function sequenceScores(
 ): tf.Tensor1D {
   return tf.tidy(() => {
     const isScored = isEndToken(batch.segments, model.config.architecture === "bert" ? "first" : "last");
-    const placeOf: tf.Tensor2D = tf.reshape(tf.range(0, isScored.size), isScored.shape);
-    const places: tf.Tensor1D = tf.cast(tf.sum(tf.mul(placeOf, isScored), 1), "int32");
+    const [rows, time] = isScored.shape;
+    const columns = tf.sum(tf.mul(isScored, tf.range(0, time)), 1);
+    const places: tf.Tensor1D = tf.cast(tf.add(tf.mul(tf.range(0, rows), time), columns), "int32");
     // A row of padding alone has no such token and the score 0.
     return tf.mul(tokenValuesAt(model, batch, places, options), tf.sum(isScored, 1));
   });
