@@ -23,7 +23,9 @@ try {
   const root = join(staging, "rlhf-gpu");
   await bundlePrograms(join(root, "bench"));
   cpSync(join(bench, "peers"), join(root, "bench/peers"), { recursive: true });
+  cpSync(join(repository, "packages/backend-cuda/kernels"), join(root, "bench/kernels"), { recursive: true });
   copyWebGpu(join(root, "node_modules/webgpu"));
+  copyKoffi(join(root, "node_modules"));
   cpSync(join(repository, "packages/backend-native/build/Release/native.node"), join(root, "native.node"));
   copyNode(join(root, "node"));
   writeStarter(join(root, "run"));
@@ -70,6 +72,18 @@ function copyWebGpu(to: string): void {
   for (const part of ["package.json", "index.js", "LICENSE.md", `dist/${platform}`]) {
     cpSync(join(from, part), join(to, part), { recursive: true, dereference: true });
   }
+}
+
+/** Koffi, and its binary for this platform alone. */
+function copyKoffi(to: string): void {
+  const ours = createRequire(join(repository, "packages/backend-cuda/package.json"));
+  const main = ours.resolve("koffi");
+  const addon = `@koromix/koffi-${platform}`;
+  const binary = createRequire(main).resolve(addon);
+  for (const part of ["package.json", "index.js", "index.cjs", "LICENSE.txt", "src"]) {
+    cpSync(join(dirname(main), part), join(to, "koffi", part), { recursive: true, dereference: true });
+  }
+  cpSync(dirname(binary), join(to, addon), { recursive: true, dereference: true });
 }
 
 /** The Node that runs this, without its symbols where `strip` is at hand. */
