@@ -5,6 +5,12 @@ import { type BackendName, useBackend } from "@rlhf/tensor/backend";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Task } from "../speed/measures.ts";
 
+// What is wrong, not where: the end of the error output is shown to whoever compares.
+process.on("uncaughtException", ({ message }) => {
+  console.error(message);
+  process.exit(1);
+});
+
 export const task = JSON.parse(process.argv[2]!) as Task;
 const { reason } = await useBackend(task.backend as "auto" | BackendName);
 /** Engines for GPUs that have a choice let it be set. */
