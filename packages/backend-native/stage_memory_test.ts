@@ -40,6 +40,8 @@ it.each<[string, TransformerConfig, number]>([
   ["gpt2", gpt2, 0],
   ["gpt2 with dropout", gpt2, 0.1],
   ["qwen2", qwen, 0],
+  ["qwen2 with dropout", qwen, 0.1],
+  ["qwen3", { ...qwen, architecture: "qwen3" }, 0],
 ])("what a forward pass keeps, within a tenth: %s", (_, config, rate) => {
   const model = initModel(config, key(1));
   const [rows, length] = [8, 64];

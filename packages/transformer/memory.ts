@@ -81,7 +81,7 @@ export function stageMemory(stage: StageShape): StageMemory {
 export function passBytes(config: TransformerConfig, pass: Pass): number {
   const { tokens, predictions, dropout = false, forwardOnly = false } = pass;
   const { layers, width, vocabSize } = config;
-  const { qkv, mixed, inner } = mapWidths(config);
+  const { qkv, mixed, inner } = mapWidths(config, dropout);
   // Two norms and two residual sums; dropout keeps what it is applied to, its mask and the product.
   const block = (dropout ? 10 : 4) * width + qkv + mixed + inner;
   const embedded = (dropout ? 6 : 4) * width;
@@ -91,16 +91,23 @@ export function passBytes(config: TransformerConfig, pass: Pass): number {
 }
 
 /** Numbers per token that a block's maps give. */
-function mapWidths(config: TransformerConfig): {
+function mapWidths(
+  config: TransformerConfig,
+  dropout = false,
+): {
   readonly qkv: number;
   readonly mixed: number;
   readonly inner: number;
 } {
   const { heads, width } = config;
   if ("kvHeads" in config) {
-    const { kvHeads, headDim, innerWidth } = config;
-    // Queries, keys and values as they were and rotated; both sides of the gate, and their product.
-    return { qkv: 2 * (heads + 2 * kvHeads) * headDim, mixed: heads * headDim, inner: 3 * innerWidth };
+    const { kvHeads, headDim, innerWidth, ropeScaling } = config;
+    const normedHeads = config.architecture === "qwen3";
+    // Queries, keys and values: the kernel of a whole block rotates them in place, each operation by itself gives new ones.
+    const composed = dropout || normedHeads || ropeScaling !== undefined;
+    const copies = 1 + Number(composed) + 2 * Number(normedHeads); // each head by itself, normed and joined again
+    // Of the gate both sides and their product.
+    return { qkv: copies * (heads + 2 * kvHeads) * headDim, mixed: heads * headDim, inner: 3 * innerWidth };
   }
   // Behind the activation and before it.
   return {
