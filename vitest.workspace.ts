@@ -7,5 +7,8 @@ export default defineConfig({
     exclude: ["**/node_modules/**", "**/dist/**"],
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    // A file a core, rather than all files on one and two threads in each.
+    maxWorkers: "100%",
+    env: { RLHF_NATIVE_THREADS: "1" },
   },
 });
