@@ -14,8 +14,11 @@ export interface NativeAddon {
   readonly comparisons: ReadonlyArray<string>;
   /** Fastest first. */
   readonly instructionSets: ReadonlyArray<string>;
-  /** Chooses an instruction set by its place in `instructionSets` (−1: the best here); answers with its name. */
-  configure(isa: number, threads: number): string;
+  /**
+   * Chooses an instruction set by its place in `instructionSets` (−1: the best here); answers with its name. With
+   * `shareAll` threads share even what one would have done sooner.
+   */
+  configure(isa: number, threads: number, shareAll: boolean): string;
   releaseScratch(): void;
 
   unary(op: number, x: Float32Array, y: Float32Array, size: number, p0: number, p1: number): void;
@@ -217,7 +220,7 @@ export const loadAddon = (): LoadedAddon => {
     try {
       const addon = require(path) as NativeAddon;
       const threads = wantedThreads();
-      loaded = { addon, threads, isa: addon.configure(wantedInstructionSet(addon), threads) };
+      loaded = { addon, threads, isa: addon.configure(wantedInstructionSet(addon), threads, false) };
       return loaded;
     } catch (error) {
       if (error instanceof RangeError) throw error;

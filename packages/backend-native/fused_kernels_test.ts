@@ -439,15 +439,15 @@ it("gives the same bits with more threads than processors", async () => {
   try {
     for (const { inputs, operation } of [linearCases[0]!, normCases[0]!, attentionCases[1]!, ...otherCases]) {
       const run = valueAndGradients(operation, 6);
-      addon.configure(-1, 1);
+      addon.configure(-1, 1, true);
       const expected = await runOn("native", inputs, run);
       for (const count of [3, 7]) {
-        addon.configure(-1, count);
+        addon.configure(-1, count, true);
         const actual = await runOn("native", inputs, run);
         for (const [i, { values }] of actual.entries()) expect(values).toEqual(expected[i]!.values);
       }
     }
   } finally {
-    addon.configure(-1, threads);
+    addon.configure(-1, threads, false);
   }
 });

@@ -55,7 +55,7 @@ napi_value run(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-/// configure(isa, threads): isa is a place in `instructionSets`, or −1 for the best one here. Returns its name.
+/// configure(isa, threads, shareAll): isa is a place in `instructionSets`, or −1 for the best one here. Returns its name.
 void configure(Call& call) {
   int threads = call.size(1);
   double index = call.number(0);
@@ -64,7 +64,7 @@ void configure(Call& call) {
     if (!best && (index < 0 || index == i) && supported(*kAll[i])) best = kAll[i];
   if (!best) call.range_problem("this processor lacks the instruction set");
   chosen = best;
-  set_thread_count(threads);
+  set_threads(threads, call.flag(2));
   napi_create_string_utf8(call.env, best->name, NAPI_AUTO_LENGTH, &call.result);
 }
 

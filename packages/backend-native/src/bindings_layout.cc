@@ -47,7 +47,7 @@ void copy_walk(const T* from, T* to, const Walk& walk) {
   int64_t tasksPerBlock = (rows + rowsPerTask - 1) / rowsPerTask;
   int64_t blocksPerTask = tasksPerBlock > 1 ? 1 : std::max<int64_t>(1, kPerTask / (rows * columns));
   int64_t groups = (outer + blocksPerTask - 1) / blocksPerTask;
-  parallel(static_cast<int>(groups * tasksPerBlock), [&](int task, int) {
+  parallel(static_cast<int>(groups * tasksPerBlock), 0.5 * outer * rows * columns, [&](int task, int) {
     int64_t row = task % tasksPerBlock * rowsPerTask, begin = task / tasksPerBlock * blocksPerTask;
     for (int64_t block = begin; block < std::min(outer, begin + blocksPerTask); block++) {
       int64_t source = 0, target = 0, rest = block;
@@ -113,7 +113,7 @@ void gather(Call& call) {
   if (inner == 0 || outer == 0) return;
   size_t bytes = inner * width;
   int64_t perTask = std::max<int64_t>(1, kPerTask / std::max<int64_t>(inner, 1)), total = outer * count;
-  parallel(static_cast<int>((total + perTask - 1) / perTask), [&](int task, int) {
+  parallel(static_cast<int>((total + perTask - 1) / perTask), 0.2 * total * inner, [&](int task, int) {
     for (int64_t i = task * perTask; i < std::min(total, (task + 1) * perTask); i++)
       std::memcpy(to + i * bytes, from + (i / count * axis + ids[i % count]) * bytes, bytes);
   });

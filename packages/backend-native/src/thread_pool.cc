@@ -13,9 +13,13 @@ namespace rlhf {
 namespace {
 
 constexpr int kMaxThreads = 256;
-// Spinning this long (some 50 µs) before sleeping catches the next loop of the same kernel, and of the next one if it
+// Spinning this long (some 200 µs) before sleeping catches the next loop of the same kernel, and of the next one if it
 // comes soon; longer would steal the core from whoever shares the machine.
-constexpr int kSpins = 2000;
+constexpr int kSpins = 10000;
+// Loops of less, in nanoseconds, are done before another core has seen them and its share has travelled there and
+// back (half a microsecond for a word on a machine of two sockets), or before a thread that sleeps has woken.
+constexpr double kWorthSharing = 20000;
+constexpr double kWorthWaking = 50000;
 
 inline void pause_cpu() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -40,6 +44,7 @@ struct Pool {
   std::condition_variable wake;
   std::atomic<int> threads{1};  // a worker may look while it changes
   int workers = 0;
+  bool shareAll = false;
 };
 
 // Never destroyed: the workers are detached and may still sleep on it while the process exits.
@@ -128,15 +133,18 @@ char* reserve(Slot slot, size_t bytes) {
 
 }  // namespace
 
-void set_thread_count(int count) {
+void set_threads(int count, bool shareAll) {
   pool().threads = count < 1 ? 1 : count > kMaxThreads ? kMaxThreads : count;
+  pool().shareAll = shareAll;
 }
 
 int thread_count() { return pool().threads; }
 
-void run_tasks(int count, Task task, void* context) {
+void run_tasks(int count, double cost, Task task, void* context) {
   Pool& p = pool();
-  if (count <= 1 || p.threads == 1 || inside_loop) {
+  bool asleep = p.sleepers.load(std::memory_order_relaxed) > 0;
+  double least = p.shareAll ? 0 : asleep ? kWorthWaking : kWorthSharing;
+  if (count <= 1 || p.threads == 1 || inside_loop || cost < least) {
     for (int i = 0; i < count; i++) task(context, i, own_thread);
     return;
   }
@@ -149,7 +157,7 @@ void run_tasks(int count, Task task, void* context) {
       int offset;
     } shifted{task, context, count - static_cast<int>(kTaskMask)};
     run_tasks(
-        static_cast<int>(kTaskMask),
+        static_cast<int>(kTaskMask), cost,
         [](void* c, int i, int thread) {
           auto& s = *static_cast<Shifted*>(c);
           s.task(s.context, i + s.offset, thread);

@@ -112,7 +112,7 @@ export const runNative = async (
 ): Promise<Output[]> => {
   const { addon, threads } = loadAddon();
   const withThreads = async (count: number) => {
-    addon.configure(instructionSet, count);
+    addon.configure(instructionSet, count, true);
     return runOn("native", inputs, operation);
   };
   try {
@@ -122,7 +122,7 @@ export const runNative = async (
     }
     return two;
   } finally {
-    addon.configure(instructionSet, threads);
+    addon.configure(instructionSet, threads, false);
   }
 };
 const bytesOf = ({ buffer, byteOffset, byteLength }: Output["values"]) =>
@@ -147,7 +147,7 @@ export const describeInstructionSets = (suite: () => void): void => {
   const { addon, threads, isa: own } = loadAddon();
   const supports = (index: number) => {
     try {
-      addon.configure(index, threads);
+      addon.configure(index, threads, false);
       return true;
     } catch {
       return false;
@@ -155,7 +155,7 @@ export const describeInstructionSets = (suite: () => void): void => {
   };
   const use = (index: number) => {
     instructionSet = index;
-    addon.configure(index, threads);
+    addon.configure(index, threads, false);
   };
   for (const [index, name] of addon.instructionSets.entries()) {
     describe.skipIf(!supports(index))(name, () => {
