@@ -51,6 +51,12 @@ export const parseFlags = Effect.fnUntraced(function* (
     if (known.has(flag)) values.set(flag, read(text, known.get(flag)!));
     else problems.push(`Unknown flag --${flag}${suggestion(flag, [...known.keys(), "preset", ...switches])}`);
   }
+  if (typeof values.get("base") === "string") {
+    const useless = [...given.keys()].filter((flag) => flag.startsWith("model."));
+    problems.push(
+      ...useless.map((flag) => `--${flag} changes nothing: the checkpoint of --base has a shape`),
+    );
+  }
   for (const flag of values.keys()) {
     if (isOfAnotherKind(flag, given, known)) values.delete(flag);
   }

@@ -35,6 +35,12 @@ describe("flags", () => {
     ]);
   });
 
+  it("that a checkpoint decides are refused beside one", async () => {
+    expect(await problemsOf("--base", "./gpt2", "--model.width", "64")).toEqual([
+      "--model.width changes nothing: the checkpoint of --base has a shape",
+    ]);
+  });
+
   it("out of range are named together, with what was given, and so are those that do not fit each other", async () => {
     const problems = await problemsOf(
       ...["--sft.dropout", "2", "--seed", "x", "--vocabulary", "10", "--comparing.fewest", "10"],

@@ -22,6 +22,7 @@ import { helpText } from "./help.ts";
 import { loadBase } from "./load_base.ts";
 import { adapted, refuseAdapterOfNothing } from "./lora.ts";
 import { manifest } from "./manifest.ts";
+import { refuseTies } from "./own_comparisons.ts";
 import { planOf } from "./plan.ts";
 import { defaultPreset, presets } from "./presets.ts";
 import { notEvaluated, type Results, writeReport } from "./report.ts";
@@ -110,6 +111,7 @@ const prepare = Effect.fn("prepare")(function* (wanted: Config) {
   const model = given?.model.config ?? shape;
   const config = { ...wanted, model };
   const encoded = yield* encodeData(data, tokenizer, config);
+  if (data.own.comparisons) yield* refuseTies(encoded.rankings, config);
   const plans = planOf(config, { model, encoded, ownComparisons: data.own.comparisons });
   yield* refuseWhatDoesNotFit(plans);
   const plain = given?.model ?? initModel(shape, fold(key(wanted.seed), "model"));
