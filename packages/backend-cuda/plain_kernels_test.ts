@@ -1,17 +1,9 @@
 /** tfjs's own kernels on the GPU against the stock cpu backend, on odd shapes and odd numbers; none may fall back. */
-import "@tensorflow/tfjs-backend-cpu";
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import {
-  bools,
-  expectClose,
-  floats,
-  ints,
-  RandomSource,
-  type Raw,
-  runOn,
-} from "../backend-native/testing/numbers.ts";
+import { bools, floats, ints, RandomSource } from "../backend-native/testing/numbers.ts";
 import { useBackend } from "../tensor/backend.ts";
+import { expectClose, type Raw, runOn, withOddNumbers } from "../tensor/testing/run_on.ts";
 import { fallbackCounts, resetFallbackCounts } from "./mod.ts";
 import { hasDevice } from "./testing/emulator.ts";
 
@@ -19,28 +11,10 @@ type Operation = (tensors: tf.Tensor[]) => tf.Tensor | tf.Tensor[];
 
 const bytesInUse = () => (tf.memory() as tf.MemoryInfo & { numBytesInGPU: number }).numBytesInGPU;
 
-const compareOnce = async (inputs: Raw[], operation: Operation, tolerance: number) => {
-  const expected = await runOn("cpu", inputs, operation);
-  await tf.setBackend("cuda");
-  const before = bytesInUse();
-  const actual = await runOn("cuda", inputs, operation);
-  expect(bytesInUse()).toBe(before);
-  expect(actual.length).toBe(expected.length);
-  for (const [i, output] of actual.entries()) expectClose(output, expected[i]!, tolerance);
-};
-
 /** Compares the backends; the second time with NaN and infinities among the numbers. */
 const compare = async (inputs: Raw[], operation: Operation, tolerance = 2e-6, special = true) => {
-  await compareOnce(inputs, operation, tolerance);
-  if (!special) return;
-  const odd = [Number.NaN, Infinity, -Infinity, 0, -0, 1e30, -1e-30];
-  const withOdd = inputs.map((raw) => {
-    if (raw.dtype !== "float32") return raw;
-    const values = raw.values.slice() as Float32Array;
-    for (const [i, x] of odd.entries()) if (values.length > 8 * i) values[(7 * i) % values.length] = x;
-    return { ...raw, values };
-  });
-  await compareOnce(withOdd, operation, tolerance);
+  for (const given of special ? [inputs, withOddNumbers(inputs)] : [inputs])
+    expectClose(await runOn("cuda", given, operation), await runOn("cpu", given, operation), tolerance);
 };
 
 /** Moving elements changes none of them. */
@@ -203,7 +177,12 @@ describe.skipIf(!hasDevice())("plain kernels", () => {
     }
     // Masked attention: all of a row but one −∞.
     const masked = Float32Array.from({ length: 64 }, (_, i) => (i % 9 === 0 ? i : -Infinity));
-    await compareOnce([{ values: masked, shape: [8, 8], dtype: "float32" }], ([x]) => tf.softmax(x!), 2e-6);
+    await compare(
+      [{ values: masked, shape: [8, 8], dtype: "float32" }],
+      ([x]) => tf.softmax(x!),
+      2e-6,
+      false,
+    );
   });
 
   it("cumsum along any axis", async () => {
@@ -348,8 +327,8 @@ describe.skipIf(!hasDevice())("plain kernels", () => {
     // The stock kernel cannot broadcast both sides at once.
     const [a, b] = [floats(source, [2, 1, 5, 7]), floats(source, [1, 3, 7, 4])];
     const spread: Operation = ([x, y]) => tf.matMul(tf.tile(x!, [1, 3, 1, 1]), tf.tile(y!, [2, 1, 1, 1]));
-    const [actual] = await runOn("cuda", [a, b], ([x, y]) => tf.matMul(x!, y!));
-    expectClose(actual!, (await runOn("cpu", [a, b], spread))[0]!, 1e-5);
+    const actual = await runOn("cuda", [a, b], ([x, y]) => tf.matMul(x!, y!));
+    expectClose(actual, await runOn("cpu", [a, b], spread), 1e-5);
   });
 
   it("gives NaN for an index that is none", async () => {

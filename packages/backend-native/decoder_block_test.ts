@@ -1,8 +1,8 @@
 /** The block in one kernel against the same block composed of operations on the stock cpu backend. */
-import "@tensorflow/tfjs-backend-cpu";
 import * as tf from "@tensorflow/tfjs-core";
-import { beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { attention } from "../tensor/attention.ts";
+import { useBackend } from "../tensor/backend.ts";
 import type { DecoderBlockWeights, DecoderSpec, NormWeights } from "../tensor/decoder.ts";
 import { fusedDecoderBlock } from "../tensor/decoder_block.ts";
 import { layerNorm } from "../tensor/layer_norm.ts";
@@ -10,23 +10,10 @@ import { linear } from "../tensor/linear.ts";
 import { rmsNorm } from "../tensor/rms_norm.ts";
 import { rope } from "../tensor/rope.ts";
 import { swiglu } from "../tensor/swiglu.ts";
+import { expectClose, type Raw, runOn } from "../tensor/testing/run_on.ts";
 import { valueAndGrads } from "../tensor/value_and_grads.ts";
 import type { NativeBackend } from "./backend.ts";
-import { register } from "./mod.ts";
-import {
-  describeInstructionSets,
-  expectClose,
-  floats,
-  RandomSource,
-  type Raw,
-  runNative,
-  runOn,
-} from "./testing/numbers.ts";
-
-beforeAll(() => {
-  register();
-  (tf.findBackend("cpu") as unknown as { firstUse: boolean }).firstUse = false;
-});
+import { describeInstructionSets, floats, RandomSource, runNative } from "./testing/numbers.ts";
 
 type Options = Parameters<typeof fusedDecoderBlock>[2];
 
@@ -161,12 +148,12 @@ describeInstructionSets(() => {
     const inputs = inputsOf(size);
     const expected = await runOn("cpu", inputs, everything(size));
     const found = await runNative(inputs, everything(size));
-    for (const [i, output] of found.entries()) expectClose(output, expected[i]!, 2e-5);
+    expectClose(found, expected, 2e-5);
   });
 });
 
 it("keeps nothing without a gradient, and everything is free again after one", async () => {
-  await tf.setBackend("native");
+  await useBackend("native");
   const { pool } = tf.backend() as NativeBackend;
   const size = { ...sizes[0]!, width: 60, inner: 240 };
   const tensors = inputsOf(size).map(({ values, shape, dtype }) => tf.tensor(values, shape, dtype));
@@ -185,7 +172,7 @@ it("keeps nothing without a gradient, and everything is free again after one", a
 });
 
 it("names what is missing or of a wrong size", async () => {
-  await tf.setBackend("native");
+  await useBackend("native");
   const size = sizes[0]!;
   const tensors = inputsOf(size).map(({ values, shape, dtype }) => tf.tensor(values, shape, dtype));
   const [x, ...rest] = tensors as [tf.Tensor2D, ...tf.Tensor[]];

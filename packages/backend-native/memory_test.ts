@@ -11,10 +11,11 @@ import { embed } from "../tensor/embed.ts";
 import { layerNorm } from "../tensor/layer_norm.ts";
 import { linear } from "../tensor/linear.ts";
 import { linearTokenLogProbs } from "../tensor/linear_token_log_probs.ts";
+import { sizeOf } from "../tensor/testing/numbers.ts";
 import { valueAndGrads } from "../tensor/value_and_grads.ts";
 import type { NativeBackend } from "./backend.ts";
 import { register } from "./mod.ts";
-import { RandomSource, sizeOf } from "./testing/numbers.ts";
+import { RandomSource } from "./testing/numbers.ts";
 
 let backend: NativeBackend;
 beforeEach(async () => {

@@ -24,6 +24,7 @@ interface Hidden {
   commandQueueOwnedIds: WeakSet<DataId>;
   dispatchCountInPass: number;
   uniformPendingDisposal: GPUBuffer[];
+  tensorToBinding(tensor?: tf.TensorInfo): GPUBufferBinding | null;
 }
 
 export const sizeOf = (shape: ReadonlyArray<number>): number => shape.reduce((size, dim) => size * dim, 1);
@@ -43,6 +44,12 @@ export class WebGpuBackend extends WebGPUBackend {
     super(device, info);
     this.pool = new BufferPool(device);
     (this as unknown as { bufferManager: BufferPool }).bufferManager = this.pool;
+    // A tensor's own bytes, not all of a reused buffer: products read on behind them, and multiply what they find by 0.
+    this.#hidden.tensorToBinding = (tensor) => {
+      if (!tensor) return null;
+      const { resource, shape } = this.dataOf(tensor);
+      return { buffer: resource!, size: 4 * Math.max(1, sizeOf(shape)) };
+    };
     device.addEventListener("uncapturederror", ({ error }) => {
       this.#failure ??= new Error(`WebGPU: ${error.message}`);
     });

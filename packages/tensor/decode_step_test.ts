@@ -12,26 +12,9 @@ import { linear } from "./linear.ts";
 import { rmsNorm } from "./rms_norm.ts";
 import { rope } from "./rope.ts";
 import { swiglu } from "./swiglu.ts";
-import { availableBackends, difference, randomNumbers } from "./testing/numbers.ts";
+import { decoderWeights, gpt, layers, llama, vocab } from "./testing/decoders.ts";
+import { availableBackends, difference } from "./testing/numbers.ts";
 
-const [vocab, width, inner, context, layers] = [17, 8, 12, 16, 2];
-const gpt: DecoderSpec = {
-  heads: 2,
-  kvHeads: 2,
-  headDim: 4,
-  norm: "layer",
-  epsilon: 1e-5,
-  activation: "geluTanh",
-};
-const llama: DecoderSpec = {
-  heads: 4,
-  kvHeads: 2,
-  headDim: 2,
-  norm: "rms",
-  epsilon: 1e-6,
-  activation: "swiglu",
-  ropeTheta: 1e4,
-};
 /** What the fused kernel does not know. */
 const qwen3: DecoderSpec = {
   ...llama,
@@ -44,32 +27,6 @@ const qwen3: DecoderSpec = {
     highFrequencyFactor: 4,
     originalContext: 32,
   },
-};
-
-const makeWeights = (spec: DecoderSpec): DecoderWeights => {
-  let seed = 0;
-  const random = (...shape: number[]) => tf.tensor(randomNumbers(seed++, shape, 0.5), shape);
-  const norm = () =>
-    spec.norm === "layer" ? { gain: random(width), bias: random(width) } : { gain: random(width) };
-  const map = (from: number, to: number) =>
-    spec.norm === "layer" ? { weight: random(from, to), bias: random(to) } : { weight: random(from, to) };
-  const mixed = spec.heads * spec.headDim;
-  const tokenEmbedding = random(vocab, width);
-  return {
-    tokenEmbedding,
-    ...(spec.ropeTheta === undefined && { positionEmbedding: random(context, width) }),
-    blocks: Array.from({ length: layers }, () => ({
-      attentionNorm: norm(),
-      qkv: map(width, mixed + 2 * spec.kvHeads * spec.headDim),
-      ...(spec.headNorm && { queryNorm: random(spec.headDim), keyNorm: random(spec.headDim) }),
-      attentionOut: map(mixed, width),
-      feedForwardNorm: norm(),
-      up: map(width, spec.activation === "swiglu" ? 2 * inner : inner),
-      down: map(inner, width),
-    })),
-    finalNorm: norm(),
-    unembedding: spec.ropeTheta === undefined ? tokenEmbedding : random(vocab, width),
-  };
 };
 
 /** Logits `[time, vocab]` of one whole sequence at once, without a cache. */
@@ -122,7 +79,7 @@ describe.each(backends)("decodeStep on %s", (backend) => {
     ["Qwen 3 with scaled rotation", qwen3],
   ])("for %s", (_, spec) => {
     it("gives the logits of the whole sequence, however the steps are cut and mixed", async () => {
-      const weights = makeWeights(spec);
+      const weights = decoderWeights(spec, 16);
       const before = tf.memory().numTensors;
       const cache = createKvCache(spec, { layers, slots: 3, length: 12 });
       const sequences = [tokens(1, 9), tokens(2, 7), tokens(3, 4), tokens(4, 6)];
@@ -181,7 +138,7 @@ describe.each(backends)("decodeStep on %s", (backend) => {
   });
 
   it("refuses rows that do not exist", () => {
-    const weights = makeWeights(gpt);
+    const weights = decoderWeights(gpt, 16);
     const cache = createKvCache(gpt, { layers, slots: 1, length: 4 });
     const one = Int32Array.of(0);
     const step = (change: object) => () =>

@@ -1,14 +1,6 @@
 /** The fused kernels under the bf16 policy, whose products round their operands, against float32 on the cpu backend. */
 import * as tf from "@tensorflow/tfjs-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import {
-  expectClose,
-  floats,
-  ints,
-  type Raw,
-  runOn,
-  withGradients,
-} from "../../backend-webgpu/testing/numbers.ts";
 import { attention } from "../../tensor/attention.ts";
 import { useBackend } from "../../tensor/backend.ts";
 import { layerNorm } from "../../tensor/layer_norm.ts";
@@ -16,6 +8,7 @@ import { linear } from "../../tensor/linear.ts";
 import { linearTokenLogProbs } from "../../tensor/linear_token_log_probs.ts";
 import { rmsNorm } from "../../tensor/rms_norm.ts";
 import { swiglu } from "../../tensor/swiglu.ts";
+import { expectClose, floats, ints, type Raw, runOn, withGradients } from "../../tensor/testing/run_on.ts";
 import type { CudaBackend } from "../backend.ts";
 import { hasDevice } from "../testing/emulator.ts";
 
@@ -23,9 +16,9 @@ import { hasDevice } from "../testing/emulator.ts";
 const tolerance = 2 ** -7;
 
 /** Numbers that bf16 holds, so that the products' operands are exact and what is left is the rounding in between. */
-const rounded = ({ values, shape }: Raw): Raw => {
+const rounded = ({ values, ...rest }: Raw): Raw => {
   const bits = new Uint32Array((values as Float32Array).slice().buffer);
-  return { values: new Float32Array(bits.map((word) => (word + 0x8000) & 0xffff0000).buffer), shape };
+  return { values: new Float32Array(bits.map((word) => (word + 0x8000) & 0xffff0000).buffer), ...rest };
 };
 
 const segments: Raw = {
@@ -33,6 +26,7 @@ const segments: Raw = {
     i % 81 < 5 ? 0 : i % 81 < 40 ? 1 : i % 81 < 70 ? 2 : 0,
   ),
   shape: [2, 81],
+  dtype: "int32",
 };
 
 describe.skipIf(!hasDevice())("in bf16", () => {
@@ -97,6 +91,7 @@ describe.skipIf(!hasDevice())("in bf16", () => {
     const one: Raw = {
       values: Float32Array.from({ length: 24 * 24 }, (_, i) => (i % 25 === 0 ? 1 : 0)),
       shape: [24, 24],
+      dtype: "float32",
     };
     const operation = ([x, square, row, one]: tf.Tensor[]) => {
       const outputs = [
@@ -108,7 +103,7 @@ describe.skipIf(!hasDevice())("in bf16", () => {
       // A copy by another kernel has nothing rounded with it yet.
       return outputs.map((y) => tf.sub(tf.matMul(y, one!), tf.matMul(tf.add(y, 0), one!)));
     };
-    for (const difference of await runOn("cuda", [x, square, row, one], operation))
-      expect([...(difference as Float32Array)].filter((value) => value !== 0)).toEqual([]);
+    for (const { values } of await runOn("cuda", [x, square, row, one], operation))
+      expect([...values].filter((value) => value !== 0)).toEqual([]);
   });
 });

@@ -1,6 +1,8 @@
-/** What the tests of this package share: random tensors, and running one computation on several backends. */
-import * as tf from "@tensorflow/tfjs-core";
-import { afterAll, beforeAll, describe, expect } from "vitest";
+/** What the tests of this package share: streams of random numbers, and all threads and instruction sets. */
+import type * as tf from "@tensorflow/tfjs-core";
+import { afterAll, beforeAll, describe } from "vitest";
+import { sizeOf } from "../../tensor/testing/numbers.ts";
+import { type Raw, runOn } from "../../tensor/testing/run_on.ts";
 import { loadAddon } from "../addon.ts";
 
 /** A stream of random numbers (mulberry32). */
@@ -40,14 +42,6 @@ export class RandomSource {
   }
 }
 
-export const sizeOf = (shape: ReadonlyArray<number>): number => shape.reduce((a, b) => a * b, 1);
-
-/** A tensor that is not made yet, because each backend needs its own. */
-export interface Raw {
-  readonly values: Float32Array | Int32Array | Uint8Array;
-  readonly shape: number[];
-  readonly dtype: "float32" | "int32" | "bool";
-}
 export const floats = (source: RandomSource, shape: number[], scale = 1): Raw => ({
   values: source.floats(sizeOf(shape), scale),
   shape,
@@ -64,44 +58,6 @@ export const bools = (source: RandomSource, shape: number[]): Raw => ({
   dtype: "bool",
 });
 
-/**
- * The tensor lies in the middle of a longer array, off every alignment, with numbers around it that would show in any
- * result they got into.
- */
-const tensorOf = ({ values, shape, dtype }: Raw): tf.Tensor => {
-  const before = 3;
-  const wide = new (values.constructor as Float32ArrayConstructor)(values.length + 2 * before);
-  wide.fill(dtype === "float32" ? Number.NaN : 2 ** 30);
-  const view = wide.subarray(before, before + values.length);
-  view.set(values);
-  return tf.tensor(view, shape, dtype);
-};
-
-export interface Output {
-  readonly shape: number[];
-  readonly dtype: string;
-  readonly values: Float32Array | Int32Array | Uint8Array;
-}
-
-/** Runs an operation on a backend; asserts that it leaves no tensor behind. */
-export const runOn = async (
-  backend: string,
-  inputs: ReadonlyArray<Raw>,
-  operation: (tensors: tf.Tensor[]) => tf.Tensor | tf.Tensor[],
-): Promise<Output[]> => {
-  await tf.setBackend(backend);
-  const before = tf.memory().numTensors;
-  const outputs = tf.tidy(() => operation(inputs.map(tensorOf)));
-  const list = Array.isArray(outputs) ? outputs : [outputs];
-  const results: Output[] = [];
-  for (const tensor of list) {
-    results.push({ shape: tensor.shape, dtype: tensor.dtype, values: await tensor.data() });
-  }
-  tf.dispose(list);
-  expect(tf.memory().numTensors).toBe(before);
-  return results;
-};
-
 /** The place of the instruction set under test; −1 is the best one here. */
 let instructionSet = -1;
 
@@ -109,7 +65,7 @@ let instructionSet = -1;
 export const runNative = async (
   inputs: ReadonlyArray<Raw>,
   operation: (tensors: tf.Tensor[]) => tf.Tensor | tf.Tensor[],
-): Promise<Output[]> => {
+): Promise<Raw[]> => {
   const { addon, threads } = loadAddon();
   const withThreads = async (count: number) => {
     addon.configure(instructionSet, count, true);
@@ -125,22 +81,8 @@ export const runNative = async (
     addon.configure(instructionSet, threads, false);
   }
 };
-const bytesOf = ({ buffer, byteOffset, byteLength }: Output["values"]) =>
+const bytesOf = ({ buffer, byteOffset, byteLength }: Raw["values"]) =>
   Buffer.from(buffer, byteOffset, byteLength);
-
-/** Asserts equality up to `tolerance` relative to the largest expected number; NaN and infinities must match. */
-export const expectClose = (actual: Output, expected: Output, tolerance: number): void => {
-  expect(actual.shape).toEqual(expected.shape);
-  expect(actual.dtype).toBe(expected.dtype);
-  expect(actual.values.length).toBe(expected.values.length);
-  let scale = 1;
-  for (const value of expected.values) if (Number.isFinite(value)) scale = Math.max(scale, Math.abs(value));
-  for (let i = 0; i < expected.values.length; i++) {
-    const [a, e] = [actual.values[i]!, expected.values[i]!];
-    if (Object.is(a, e) || a === e || (Number.isNaN(a) && Number.isNaN(e))) continue;
-    if (!(Math.abs(a - e) <= tolerance * scale)) throw new Error(`element ${i}: got ${a}, expected ${e}`);
-  }
-};
 
 /** Runs a suite with every instruction set that this processor has. */
 export const describeInstructionSets = (suite: () => void): void => {

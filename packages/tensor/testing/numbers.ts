@@ -16,21 +16,27 @@ export const availableBackends = async (): Promise<BackendName[]> => {
   return available;
 };
 
-const sizeOf = (shape: ReadonlyArray<number>): number => shape.reduce((a, b) => a * b, 1);
+export const sizeOf = (shape: ReadonlyArray<number>): number => shape.reduce((a, b) => a * b, 1);
 
 export const randomNumbers = (seed: number, shape: ReadonlyArray<number>, scale = 1): Float32Array =>
   normals(key(seed), sizeOf(shape)).map((value) => value * scale);
 
-/** Largest difference, relative to the largest expected number (or 1 where that is smaller). */
+/**
+ * Largest difference, relative to the largest expected number (or 1 where that is smaller); NaN and infinities must be
+ * where they are expected.
+ */
 export const difference = (actual: ArrayLike<number>, expected: ArrayLike<number>): number => {
   assert.equal(actual.length, expected.length);
   let scale = 1;
   let worst = 0;
   for (let i = 0; i < expected.length; i++) {
-    scale = Math.max(scale, Math.abs(expected[i]!));
-    const distance = Math.abs(actual[i]! - expected[i]!);
+    const [found, wanted] = [actual[i]!, expected[i]!];
+    if (found === wanted || (Number.isNaN(found) && Number.isNaN(wanted))) continue;
+    const distance = Math.abs(found - wanted);
     worst = Number.isNaN(distance) ? Number.POSITIVE_INFINITY : Math.max(worst, distance);
   }
+  for (let i = 0; i < expected.length; i++)
+    if (Number.isFinite(expected[i])) scale = Math.max(scale, Math.abs(expected[i]!));
   return worst / scale;
 };
 

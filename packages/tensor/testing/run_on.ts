@@ -1,0 +1,111 @@
+/** One computation on several backends: its inputs as plain numbers, what it gives, and how far that may differ. */
+import assert from "node:assert/strict";
+import { integers, key } from "@rlhf/core/random";
+import * as tf from "@tensorflow/tfjs-core";
+import { type BackendName, useBackend } from "../backend.ts";
+import { difference, randomNumbers, sizeOf } from "./numbers.ts";
+
+/** A tensor as plain numbers: each backend needs its own. */
+export interface Raw {
+  readonly values: Float32Array | Int32Array | Uint8Array;
+  readonly shape: number[];
+  readonly dtype: "float32" | "int32" | "bool";
+}
+export const floats = (seed: number, shape: number[], scale = 1): Raw => ({
+  values: randomNumbers(seed, shape, scale),
+  shape,
+  dtype: "float32",
+});
+export const ints = (seed: number, shape: number[], below: number): Raw => ({
+  values: integers(key(seed), sizeOf(shape), below),
+  shape,
+  dtype: "int32",
+});
+
+/** The same with NaN, infinities, zeros of both signs, and very large and very small numbers among the floats. */
+export const withOddNumbers = (inputs: ReadonlyArray<Raw>): Raw[] =>
+  inputs.map((raw) => {
+    if (raw.dtype !== "float32") return raw;
+    const values = raw.values.slice();
+    for (const [i, x] of [Number.NaN, Infinity, -Infinity, 0, -0, 1e30, -1e-30].entries())
+      if (values.length > 8 * i) values[(7 * i) % values.length] = x;
+    return { ...raw, values };
+  });
+
+/**
+ * The tensor lies in the middle of a longer array, off every alignment, with numbers around it that would show in any
+ * result they got into.
+ */
+const tensorOf = ({ values, shape, dtype }: Raw): tf.Tensor => {
+  const before = 3;
+  const wide = new (values.constructor as Float32ArrayConstructor)(values.length + 2 * before);
+  wide.fill(dtype === "float32" ? Number.NaN : 2 ** 30);
+  const view = wide.subarray(before, before + values.length);
+  view.set(values);
+  return tf.tensor(view, shape, dtype);
+};
+
+/** What a computation must leave as it was, temporary buffers of kernels included. */
+const held = () => {
+  const { numTensors, numBytesInGPU } = tf.memory() as tf.MemoryInfo & { readonly numBytesInGPU?: number };
+  return { numTensors, numBytesInGPU };
+};
+
+/** What an operation gives on a backend; it must leave no tensor behind. */
+export const runOn = async (
+  backend: BackendName,
+  inputs: ReadonlyArray<Raw>,
+  operation: (inputs: tf.Tensor[]) => tf.Tensor | tf.Tensor[],
+): Promise<Raw[]> => {
+  await useBackend(backend);
+  const before = held();
+  const outputs = [tf.tidy(() => operation(inputs.map(tensorOf)))].flat();
+  const results = await Promise.all(
+    outputs.map(async (tensor) => {
+      const { shape, dtype } = tensor as tf.Tensor & Raw;
+      return { values: await tensor.data<Raw["dtype"]>(), shape, dtype };
+    }),
+  );
+  tf.dispose(outputs);
+  assert.deepEqual(held(), before, `${backend} must leave no tensor behind`);
+  return results;
+};
+
+/** Random weights of the outputs, for the gradients of Σ weight · output. */
+export const weightsOf = (shape: number[]): Raw => floats(99, shape);
+
+/** The value of an operation and its gradients by its float32 inputs, see `weightsOf`. */
+export const withGradients =
+  (operation: (inputs: tf.Tensor[]) => tf.Tensor) =>
+  (inputs: tf.Tensor[]): tf.Tensor[] => {
+    const variable = inputs.filter(({ dtype }) => dtype === "float32");
+    const f = (...given: tf.Tensor[]) => {
+      let next = 0;
+      return operation(inputs.map((input) => (input.dtype === "float32" ? given[next++]! : input)));
+    };
+    const y = operation(inputs);
+    return [y, ...tf.grads(f)(variable, tensorOf(weightsOf(y.shape)))];
+  };
+
+/** The largest difference of any output, see `difference`; shapes and types must agree. */
+export const largestDifference = (actual: ReadonlyArray<Raw>, expected: ReadonlyArray<Raw>): number => {
+  const kinds = (outputs: ReadonlyArray<Raw>) => outputs.map(({ shape, dtype }) => ({ shape, dtype }));
+  assert.deepEqual(kinds(actual), kinds(expected));
+  return Math.max(0, ...expected.map(({ values }, i) => difference(actual[i]!.values, values)));
+};
+
+/** Asserts that outputs agree up to `tolerance`; says where they do not. */
+export const expectClose = (
+  actual: ReadonlyArray<Raw>,
+  expected: ReadonlyArray<Raw>,
+  tolerance: number,
+): void => {
+  if (largestDifference(actual, expected) <= tolerance) return;
+  for (const [i, { values }] of expected.entries()) {
+    const found = actual[i]!.values;
+    const off = difference(found, values);
+    if (off <= tolerance) continue;
+    const at = Array.from(values).findIndex((wanted, j) => difference([found[j]!], [wanted]) >= off);
+    assert.fail(`output ${i} is off by ${off}, element ${at}: got ${found[at]}, expected ${values[at]}`);
+  }
+};
