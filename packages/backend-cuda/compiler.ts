@@ -65,6 +65,7 @@ export const makeCompiler = (nvrtc: Nvrtc, capability: number): Compiler => {
     }
   };
 
+  let told = false;
   const compile = (name: string, source: string): Uint8Array => {
     const key = createHash("sha256")
       .update([version, ...options, source].join("\0"))
@@ -74,7 +75,10 @@ export const makeCompiler = (nvrtc: Nvrtc, capability: number): Compiler => {
     try {
       return readFileSync(path);
     } catch {
-      // Not compiled yet.
+      // Not compiled yet: seconds for each of the larger files.
+      if (!told)
+        console.error(`Compiling CUDA kernels for ${target} as they are needed, once: ${cacheFolder()}`);
+      told = true;
     }
     const image = compileAfresh(name, source);
     try {

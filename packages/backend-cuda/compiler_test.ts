@@ -12,9 +12,11 @@ let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "cuda-compiler-"));
   vi.stubEnv("RLHF_CUDA_CACHE", folder);
+  vi.spyOn(console, "error").mockReturnValue();
 });
 afterEach(() => {
   vi.unstubAllEnvs();
+  vi.restoreAllMocks();
   rmSync(folder, { recursive: true });
 });
 
@@ -56,6 +58,16 @@ const fakeNvrtc = (version: number, log = "") => {
 const textOf = (image: Uint8Array) => new TextDecoder().decode(image);
 
 describe("the cache", () => {
+  it("is said to be filled, once", () => {
+    for (let start = 0; start < 2; start++) {
+      const { compile } = makeCompiler(fakeNvrtc(13).nvrtc, 90);
+      for (const source of ["one", "two"]) compile("norm", source);
+    }
+    expect(vi.mocked(console.error).mock.calls).toEqual([
+      [`Compiling CUDA kernels for sm_90 as they are needed, once: ${folder}`],
+    ]);
+  });
+
   it("holds a kernel by source, architecture and compiler", () => {
     const { nvrtc, compilations } = fakeNvrtc(13);
     for (let start = 0; start < 2; start++) {
