@@ -44,7 +44,16 @@ if (size > limit) {
 
 /** The programs, each in one file with all it imports and the engines. */
 async function bundlePrograms(outdir: string): Promise<void> {
-  const ours = ["checkpoint", "training", "generation", "products", "ppo", "launches", "stages"];
+  const ours = [
+    "checkpoint",
+    "training",
+    "generation",
+    "products",
+    "ppo",
+    "launches",
+    "operations",
+    "stages",
+  ];
   await build({
     entryPoints: [join(bench, "gpu/main.ts"), ...ours.map((name) => join(bench, "ours", `${name}.ts`))],
     inject: [join(bench, "gpu/engines.ts")],

@@ -10,12 +10,13 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { tolerance } from "@rlhf/tensor/testing/fused_cases";
 import { compareOne, speedTitles } from "../speed/compare.ts";
 import { flopsPerToken, type Precision, type Work } from "../speed/measures.ts";
 import { findPyTorch } from "../speed/python.ts";
 import { median, number, percent, printTable } from "../speed/report.ts";
 import { Session, say } from "../speed/session.ts";
-import { takeTurns } from "../speed/turns.ts";
+import { type Player, type Round, takeTurns } from "../speed/turns.ts";
 import { gpuComparisons, gpuProducts, peakOf } from "./measures.ts";
 
 const { values } = parseArgs({
@@ -54,10 +55,17 @@ try {
     console.log(`\n## ${backend}\n`);
     const device = seesGpu ? "cuda" : "cpu";
     const session = new Session({ folder, python, smoke: values.smoke, on: { backend, device } });
+    const operations = await session.ours({ kind: "operations" }).catch(({ message }: Error) => message);
+    if (typeof operations === "string") {
+      console.log(`not available: ${operations}\n`);
+      continue;
+    }
     try {
+      await check(operations, session);
       await measure(backend, session);
     } catch (error) {
-      console.log(`not available: ${(error as Error).message}\n`);
+      wrong = true;
+      console.log(`failed: ${(error as Error).message}\n`);
     }
   }
 } finally {
@@ -65,23 +73,29 @@ try {
 }
 process.exitCode = wrong ? 1 : 0;
 
-async function measure(backend: string, session: Session): Promise<void> {
-  const { name, parts: gaps } = await once(session, { kind: "stages" });
-  console.log(`${name}.\n`);
-  const tolerance = 1e-3;
-  const rows = Object.entries(gaps).map(([stage, gap]) => [
-    stage,
-    gap.toExponential(1),
-    gap <= tolerance ? "yes" : "NO",
-  ]);
-  wrong ||= Object.values(gaps).some((gap) => !(gap <= tolerance));
+/** The numbers of the plain JavaScript kernels: from every operation, and from steps of every stage. */
+async function check(operations: Player, session: Session): Promise<void> {
+  console.log(`${operations.name}.\n`);
+  say("operations");
+  printGaps("Fused operations with their gradients", "operation", await onceAround(operations), tolerance);
+  say("stages");
+  const stages = await onceAround(await session.ours({ kind: "stages" }));
+  printGaps("What steps of every stage report", "stage", stages, 1e-3);
+}
+
+function printGaps(what: string, title: string, gaps: Round["parts"], atMost: number): void {
+  wrong ||= Object.values(gaps).some((gap) => !(gap <= atMost));
   printTable(
-    `Steps of every stage beside the plain JavaScript kernels: the largest difference of what they report; at most ${tolerance}.`,
-    ["stage", "difference", "agrees"],
-    rows,
+    `${what}, beside the plain JavaScript kernels in float32: the largest difference, at most ${atMost.toExponential()}.`,
+    [title, "difference", "agrees"],
+    Object.entries(gaps).map(([name, gap]) => [name, gap.toExponential(1), gap <= atMost ? "yes" : "NO"]),
   );
-  const { parts } = await once(session, { kind: "launches" });
-  console.log(`An operation that does nothing much costs ${number(1e6 * parts.launch!)} µs to ask for.\n`);
+}
+
+async function measure(backend: string, session: Session): Promise<void> {
+  say("launches");
+  const { launch } = await onceAround(await session.ours({ kind: "launches" }));
+  console.log(`An operation that does nothing much costs ${number(1e6 * launch!)} µs to ask for.\n`);
 
   const precisions: ReadonlyArray<Precision> = backend === "cuda" ? ["fp32", "tf32", "bf16"] : ["fp32"];
   const products = [];
@@ -113,13 +127,11 @@ async function measure(backend: string, session: Session): Promise<void> {
   );
 }
 
-/** One round of a measure that has no peer. */
-async function once(session: Session, work: Work) {
-  say(work.kind);
-  const player = await session.ours(work);
-  const [[round]] = (await takeTurns([player], 1)) as [[Awaited<ReturnType<typeof player.round>>]];
+/** The one round of what has no peer. */
+async function onceAround(player: Player): Promise<Round["parts"]> {
+  const { parts } = await player.round();
   await player.stop();
-  return { name: player.name, parts: round.parts };
+  return parts;
 }
 
 async function productRows(session: Session, precision: Precision) {

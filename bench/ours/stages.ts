@@ -17,8 +17,8 @@ await takeTurns(async () => {
           Math.abs((found[step]?.[metric] ?? Number.NaN) - value) / Math.max(1, Math.abs(value)),
       ),
     );
-    // A number that is missing is no small difference.
-    gaps[name] = differences.some(Number.isNaN) ? Number.POSITIVE_INFINITY : Math.max(...differences);
+    // A number that is missing is no small difference; JSON knows no infinity.
+    gaps[name] = differences.some(Number.isNaN) ? Number.MAX_VALUE : Math.max(...differences);
   }
   return gaps;
 });

@@ -44,10 +44,13 @@ export type TokenWork =
   | ({ readonly kind: "training" } & ModelWork)
   | ({ readonly kind: "generation" } & GenerationWork)
   | ({ readonly kind: "ppo" } & PpoWork);
+/** What is no measure: whether the numbers are right. */
+export const checks = ["operations", "stages"] as const;
+export type Check = (typeof checks)[number];
 export type Work =
   | TokenWork
   | ({ readonly kind: "products" } & ProductWork)
-  | { readonly kind: "launches" | "stages" };
+  | { readonly kind: "launches" | Check };
 export type Task = Work & Common & { readonly checkpoint: string; readonly variant: string };
 
 export interface Comparison {

@@ -1,7 +1,7 @@
 /** What all measures of one run share: how to start each side, and the checkpoints that both open. */
 import { execFileSync } from "node:child_process";
 import { extname, join } from "node:path";
-import { type Precision, smallest, type Task, type Work } from "./measures.ts";
+import { checks, type Precision, smallest, type Task, type Work } from "./measures.ts";
 import { type Player, startPlayer } from "./turns.ts";
 
 export const threads = 2;
@@ -86,7 +86,8 @@ export class Session {
 
   #task(given: Work, options: Pick<Task, "repeats" | "variant" | "precision">): string {
     const work = this.smoke ? smallest(given) : given;
-    const often = this.smoke ? { warmups: 1, repeats: 1 } : { warmups: 2 };
+    const checked = checks.some((kind) => kind === work.kind);
+    const often = { warmups: checked ? 0 : this.smoke ? 1 : 2, ...(this.smoke && { repeats: 1 }) };
     const checkpoint = this.#checkpointOf(work);
     const task: Task = { ...work, ...options, ...often, ...this.#on, threads, checkpoint };
     return JSON.stringify(task);
