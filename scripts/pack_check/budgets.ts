@@ -51,7 +51,7 @@ export const budgets: Readonly<Record<string, Budget>> = {
   "@rlhf/ppo": budget(150, 2000, "gae", 1),
   "@rlhf/pretrain": budget(150, 2000, "maskTokens", 3),
   "@rlhf/reward": budget(150, 2000, "bradleyTerryLoss", 1),
-  "@rlhf/sft": budget(150, 2000, "responseLoss", 140),
+  "@rlhf/sft": budget(150, 2000, "responseLoss", 45),
   "@rlhf/tensor": budget(140, 2000, "linear", 10),
   "@rlhf/tokenizer": budget(75, 1200, "tokenOffsets", 5),
   "@rlhf/transformer": budget(145, 2000, "toSequences", 1),
