@@ -28,6 +28,8 @@ const modules = [
   "optim/schedules",
   "tensor/masked_statistics",
   "tensor/token_log_probs",
+  "transformer/log_probs",
+  "transformer/generate",
 ];
 
 const bundle = async (contents: string): Promise<Metafile> => {

@@ -2,6 +2,7 @@ import { totalmem } from "node:os";
 import { fold, InvalidInput, key, Progress } from "@rlhf/core";
 import { speeds } from "@rlhf/doctor";
 import { parameterCount } from "@rlhf/transformer";
+import * as tf from "@tensorflow/tfjs-core";
 import { Effect } from "effect";
 import type { StagePlan } from "./plan.ts";
 import type { Setting } from "./setting.ts";
@@ -14,8 +15,8 @@ const measured = 64;
 /** Bytes that the machine, or the container around the process, has. */
 const available = () => Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
 
-/** What the process takes now, and will of its own. */
-const processMemory = () => process.memoryUsage.rss() + heap;
+/** What the process takes now besides tensors, of which the plans tell, and will of its own. */
+const processMemory = () => process.memoryUsage.rss() - tf.memory().numBytes + heap;
 
 /** Refuses, all at once, stages that need more memory than there is, each with the setting to change. */
 export const refuseWhatDoesNotFit = (
@@ -54,6 +55,7 @@ export const showPlan = Effect.fn("showPlan")(function* (
 ) {
   const { publish } = yield* Progress;
   const { eos, pad } = tokenizer.specials;
+  const own = processMemory(); // before the measurement, which leaves memory that training takes again
   const rows = encoded.demonstrations
     .slice(0, measured)
     .map(({ prompt, response }) => [...prompt, ...response]);
@@ -64,7 +66,6 @@ export const showPlan = Effect.fn("showPlan")(function* (
   const vocabularyShare = (vocabSize * width) / parameterCount(base.config);
   const seconds = ({ trained, valued, scored, sampled }: StagePlan) =>
     (trained - valued * vocabularyShare) / speed.training + scored / speed.scoring + sampled / speed.sampling;
-  const own = processMemory();
   const peak = own + Math.max(...plans.map(({ memory }) => memory.total));
   const total = plans.reduce((sum, plan) => sum + seconds(plan), 0);
   yield* publish({

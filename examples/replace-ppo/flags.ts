@@ -15,7 +15,7 @@ export const help = `The InstructGPT pipeline, its last stage by every optimizer
 
   npx tsx examples/replace-ppo/main.ts
 
-  --from FOLDER       run of examples/instructgpt-repro whose policy, reward model and comparisons are taken; without it they are trained, by its preset small
+  --from FOLDER       run of examples/instructgpt-repro whose policy, reward model and comparisons are taken; without it they are trained, by its preset laptop
   --optimizers LIST   of ${Object.keys(optimizers).join(", ")}; all unless given
   --seeds LIST        seeds of the last stage; 1,2,3 unless given
   --run FOLDER        where everything is left; runs/replace-ppo unless given

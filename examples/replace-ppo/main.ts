@@ -102,7 +102,7 @@ const refuseUsed = Effect.fnUntraced(function* (path: string) {
 const chooseConfig = Effect.fnUntraced(function* ({ from, run, resume, smoke }: Flags) {
   if (from !== undefined) return yield* readConfig(from);
   if (resume && (yield* isComplete(sharedIn(run)))) return yield* readConfig(sharedIn(run));
-  return yield* decodeConfig(Config, sharedPresets[smoke ? "smoke" : "small"]);
+  return yield* decodeConfig(Config, sharedPresets[smoke ? "smoke" : "laptop"]);
 });
 
 const program = Effect.gen(function* () {

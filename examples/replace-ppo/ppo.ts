@@ -1,10 +1,16 @@
-/** PPO, as `examples/instructgpt-repro` runs it: a value network, and the averaged weights as the result. */
+/** PPO with a value network, as `examples/instructgpt-repro` runs it, but for {@link lastWeights}. */
 import { Effect } from "effect";
 import { reinforce } from "../instructgpt-repro/reinforce.ts";
-import type { Optimize } from "./last_stage.ts";
+import type { LastStage, Optimize } from "./last_stage.ts";
+
+/**
+ * The last weights rather than their average, as from the others: training ends at the KL budget, after few iterations, and an
+ * average would still be near its start.
+ */
+export const lastWeights = ({ config }: LastStage) => ({ ...config.ppo, emaDecay: 0 });
 
 export const optimize: Optimize = (stage) =>
   Effect.map(
-    reinforce({ ...stage, gold: [], config: { ...stage.config.ppo, ptxCoefficient: 0 } }),
+    reinforce({ ...stage, gold: [], config: { ...lastWeights(stage), ptxCoefficient: 0 } }),
     ({ model }) => model,
   );

@@ -8,8 +8,7 @@ const { pretrain, sft, comparing, ppo } = smoke as Parts;
 
 /** Settings of the shared stages where no run is given: those of instructgpt-repro, and a smoke preset for a test of seconds. */
 export const sharedPresets = {
-  // A reward model that knows little is the same limit for everyone, and hides who is better: it reads as much as in laptop.
-  small: { ...presets.small!, comparing: presets.laptop!.comparing!, reward: presets.laptop!.reward! },
+  laptop: presets.laptop!,
   smoke: {
     ...smoke,
     tasks: { demonstrations: 60, validation: 10, prompts: 40, evaluation: 20 },

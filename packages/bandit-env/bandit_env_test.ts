@@ -24,6 +24,12 @@ const config = {
 } as const;
 const root = key(5);
 
+it("makes the mask of more episodes than a call has arguments", () => {
+  const mask = responseMask(new Array<Episode>(200_000).fill(episodes[1]!));
+  expect(mask.shape).toEqual([200_000, 8]);
+  mask.dispose();
+});
+
 const prompts = [[4], [5, 6, 7], [8, 9, 10, 11, 2], [3, 3]].map((tokens, i) => ({ id: `${i}`, tokens }));
 const episodes: ReadonlyArray<Episode> = [
   { prompt: prompts[0]!, response: { tokens: [7, 8, 9, 2, 3, 4, 5, 6, 7], finished: false } },

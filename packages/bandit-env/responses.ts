@@ -11,7 +11,8 @@ export interface Responses {
 /** The mask of these episodes' responses. Its width is a multiple of 8, so that few shapes occur in a run. */
 export function responseMask(episodes: ReadonlyArray<Episode>): tf.Tensor2D {
   const lengths = episodes.map(({ response }) => response.tokens.length);
-  const width = Math.ceil(Math.max(1, ...lengths) / 8) * 8;
+  const longest = lengths.reduce((most, length) => Math.max(most, length), 1); // of more than a call has arguments
+  const width = Math.ceil(longest / 8) * 8;
   const mask = new Float32Array(episodes.length * width);
   lengths.forEach((length, row) => {
     mask.fill(1, row * width, row * width + length);

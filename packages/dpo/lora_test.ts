@@ -61,7 +61,7 @@ const run = async <A, E>(stage: Effect.Effect<A, E, Progress | RunFolder>) => {
   const metrics: Array<Readonly<Record<string, number>>> = [];
   let bytes = 0;
   const watch = (event: ProgressEvent) => {
-    if (event._tag !== "Step") return;
+    if (event._tag !== "Step" || event.stage.startsWith("dpo.")) return; // what comes before training
     metrics.push(event.metrics);
     bytes = Math.max(bytes, tf.memory().numBytes);
   };

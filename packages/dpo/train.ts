@@ -1,5 +1,6 @@
 import { responseMask } from "@rlhf/bandit-env";
 import { InvalidInput, type Problem } from "@rlhf/core/errors";
+import { Progress } from "@rlhf/core/progress";
 import { fold, type Key } from "@rlhf/core/random";
 import type { EncodedRanking, Tokens } from "@rlhf/core/records";
 import { minibatches } from "@rlhf/data/minibatches";
@@ -58,7 +59,7 @@ export const trainDpo = Effect.fn("dpo.train")(function* (input: TrainDpoInput) 
   const { policy, validation, config } = input;
   const size = config.microBatchSize;
   const prepared = yield* prepare(input);
-  const validationReference = yield* scoresOf(policy, validation, size);
+  const validationReference = yield* scoresOf(policy, validation, size, "dpo.validation");
   const model = cloneModel(policy);
   return yield* Effect.gen(function* () {
     yield* Effect.acquireUseRelease(
@@ -66,7 +67,7 @@ export const trainDpo = Effect.fn("dpo.train")(function* (input: TrainDpoInput) 
       (state) => fit(model, state, prepared, input),
       (state) => Effect.sync(() => disposeAdamw(state)),
     );
-    const after = yield* scoresOf(model, validation, size);
+    const after = yield* scoresOf(model, validation, size, "dpo.validation");
     const scores = after.map((row, i) => row.map((value, j) => value - validationReference[i]![j]!));
     return { model, accuracy: pairwiseAccuracy({ rankings: validation, scores }) };
   }).pipe(Effect.onError(() => Effect.sync(() => disposeModel(model))));
@@ -126,18 +127,23 @@ function objective(
   return preferenceObjective(model, batch, { ...options, temperature: 1 });
 }
 
+/** Progress is told as often; every time waits for the device. */
+const rankingsBetweenReads = 64;
+
 /** The rankings that prefer something, with the reference's log-probabilities. */
 const prepare = Effect.fnUntraced(function* ({ policy, rankings, config }: TrainDpoInput) {
   const decided = rankings.filter(isDecided);
-  const reference = yield* scoresOf(policy, decided, config.microBatchSize);
+  const reference = yield* scoresOf(policy, decided, config.microBatchSize, "dpo.reference");
   const responses = decided.map(({ prompt }, i) =>
     decided[(i + 1) % decided.length]!.responses[0]!.slice(0, policy.config.contextLength - prompt.length),
   );
-  const mismatched = decided.map(({ prompt }, i) => episode(prompt, responses[i]!));
+  const mismatched = decided.map(({ prompt }, i) => ({ prompt, responses: [responses[i]!], ranks: [1] }));
   const refLogProbs =
-    config.loss._tag === "Kto" ? yield* sequenceLogProbs(policy, mismatched, config.microBatchSize) : [];
+    config.loss._tag === "Kto"
+      ? yield* scoresOf(policy, mismatched, config.microBatchSize, "dpo.mismatched")
+      : [];
   return decided.map((ranking, i): Prepared => {
-    const mismatch = { response: responses[i]!, refLogProb: refLogProbs[i] ?? 0 };
+    const mismatch = { response: responses[i]!, refLogProb: refLogProbs[i]?.[0] ?? 0 };
     return { ranking, refLogProbs: reference[i]!, mismatch };
   });
 });
@@ -155,11 +161,26 @@ const scoresOf = Effect.fnUntraced(function* (
   model: Model,
   rankings: ReadonlyArray<EncodedRanking>,
   size: number,
+  stage: string,
 ) {
   if (rankings.length === 0) return [];
-  const sums = yield* sequenceLogProbs(model, rankings.flatMap(episodesOf), size);
-  let end = 0;
-  return rankings.map(({ responses }) => sums.subarray(end, (end += responses.length)));
+  const { publish } = yield* Progress;
+  const total = rankings.length;
+  const scores: Array<Float32Array> = [];
+  yield* publish({ _tag: "Started", stage, total, unit: "rankings" });
+  for (const part of chunks(rankings, rankingsBetweenReads)) {
+    const episodes = part.flatMap(episodesOf);
+    const sums = yield* sequenceLogProbs(model, episodes, size);
+    let end = 0;
+    for (const { responses } of part) scores.push(sums.subarray(end, (end += responses.length)));
+    const tokens = episodes.reduce(
+      (sum, one) => sum + one.prompt.tokens.length + one.response.tokens.length,
+      0,
+    );
+    yield* publish({ _tag: "Step", stage, step: scores.length, total, metrics: {}, tokens });
+  }
+  yield* publish({ _tag: "Finished", stage, metrics: {} });
+  return scores;
 });
 
 function isDecided({ ranks }: EncodedRanking): boolean {

@@ -2,7 +2,6 @@ import type { TokenBatch } from "@rlhf/data/token_batch";
 import { maskedMean } from "@rlhf/tensor/masked_statistics";
 import { type ForwardOptions, type Model, nextTokenLogProbs, toSequences } from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";
-import * as Effect from "effect/Effect";
 
 /**
  * Supervised loss: the mean of `−log p(yₜ | x, y₍<ₜ₎)` over the tokens of the responses y, end-of-sequence included; prompts x
@@ -27,21 +26,3 @@ export function responseLoss(
 export function responseTokens(batches: ReadonlyArray<TokenBatch>): number {
   return batches.reduce((total, { lossMask }) => total + lossMask.reduce((sum, mask) => sum + mask, 0), 0);
 }
-
-/** The loss over all batches together, without dropout, one batch at a time. */
-export const meanResponseLoss = Effect.fn("sft.meanResponseLoss")(function* (
-  model: Model,
-  batches: ReadonlyArray<TokenBatch>,
-) {
-  const tokens = responseTokens(batches);
-  let mean = 0;
-  for (const batch of batches) {
-    const part = responseLoss(model, batch, { tokens });
-    const read = Effect.promise(() => part.data());
-    mean += (yield* Effect.ensuring(
-      read,
-      Effect.sync(() => part.dispose()),
-    ))[0]!;
-  }
-  return mean;
-});

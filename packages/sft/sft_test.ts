@@ -19,7 +19,8 @@ import * as Layer from "effect/Layer";
 import * as Stream from "effect/Stream";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { SftConfig } from "./config.ts";
-import { meanResponseLoss, responseLoss } from "./response_loss.ts";
+import { meanResponseLoss } from "./mean_response_loss.ts";
+import { responseLoss } from "./response_loss.ts";
 import { type EpochResult, type FinetuneInput, finetune } from "./train.ts";
 
 const eos = 0;

@@ -10,7 +10,8 @@ import { type AdamwState, cosine, disposeAdamw, initAdamw, trainLoop, trainStep 
 import { cloneModel, copyParams, disposeModel, type Model } from "@rlhf/transformer";
 import * as Effect from "effect/Effect";
 import type { SftConfig } from "./config.ts";
-import { meanResponseLoss, responseLoss, responseTokens } from "./response_loss.ts";
+import { meanResponseLoss } from "./mean_response_loss.ts";
+import { responseLoss, responseTokens } from "./response_loss.ts";
 
 export interface FinetuneInput<E = never, R = never> {
   /** Trained in place. */

@@ -15,7 +15,8 @@ import {
 import { type ParameterLayout, parameterLayouts, predictsTokens, scalarHeadLayouts } from "./_layout.ts";
 import { decodeJson, invalid, readJson, writeJson } from "./_problems.ts";
 import { openWeights, readParameters, storedParameters, weightsName } from "./_weight_files.ts";
-import { isCausal, TransformerConfig } from "./config.ts";
+import { TransformerConfig } from "./config.ts";
+import { isCausal } from "./is_causal.ts";
 import type { Model, Params } from "./model.ts";
 import { type ScalarModel, scalarModel } from "./scalar_head.ts";
 import { writeTensors } from "./tensor_file.ts";

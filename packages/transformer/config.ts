@@ -95,8 +95,3 @@ export type BertConfig = typeof BertConfig.Type;
 /** The shape of a transformer. */
 export const TransformerConfig = Schema.Union([Gpt2Config, LlamaConfig, BertConfig]);
 export type TransformerConfig = typeof TransformerConfig.Type;
-
-/** Whether a token sees only itself and what came before, so that the model can generate. */
-export function isCausal({ architecture }: Pick<TransformerConfig, "architecture">): boolean {
-  return architecture !== "masked-lm" && architecture !== "bert";
-}

@@ -3,8 +3,8 @@ import * as tf from "@tensorflow/tfjs-core";
 import { prediction } from "./_prediction.ts";
 import { shiftLeft, shiftRight } from "./_shift.ts";
 import type { Sequences } from "./batch.ts";
-import { isCausal } from "./config.ts";
 import { type ForwardOptions, hiddenStates } from "./hidden_states.ts";
+import { isCausal } from "./is_causal.ts";
 import type { Model } from "./model.ts";
 
 export interface LogProbsOptions extends ForwardOptions {

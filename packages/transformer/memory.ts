@@ -1,5 +1,6 @@
 import type { TransformerConfig } from "./config.ts";
-import { type LoraConfig, loraShapes } from "./lora.ts";
+import { loraShapes } from "./lora.ts";
+import type { LoraConfig } from "./lora_config.ts";
 import { parameterCount } from "./parameters.ts";
 
 /** A forward pass. */

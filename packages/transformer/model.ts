@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { TransformerConfig } from "./config.ts";
-import type { LoraConfig } from "./lora.ts";
+import type { LoraConfig } from "./lora_config.ts";
 
 /** Parameters by Hugging Face name (`transformer.wte.weight`, …). */
 export type Params = Readonly<Record<string, tf.Variable>>;

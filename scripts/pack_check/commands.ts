@@ -37,8 +37,11 @@ export const pnpm = (...args: ReadonlyArray<string>): ReadonlyArray<string> => [
   ...args,
 ];
 
-/** Without what `npm run` tells its scripts about this package, which an npm below it would take for its own. */
+/**
+ * Without what `npm run` tells its scripts about this package, which an npm below it would take for its own, and without
+ * the place where pnpm lets its programs find every package of the workspace.
+ */
 function plainEnvironment(): NodeJS.ProcessEnv {
-  const foreign = /^(npm_(package|lifecycle|command|config_(local_)?prefix)|INIT_CWD)/;
+  const foreign = /^(npm_(package|lifecycle|command|config_(local_)?prefix)|INIT_CWD|NODE_PATH)/;
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name)));
 }

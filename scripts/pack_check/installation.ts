@@ -84,7 +84,7 @@ function expectedPackages(
     for (const each of [...Object.keys(manifest?.dependencies ?? {}), ...required, ...(brings[name] ?? [])])
       add(each);
   };
-  asked.forEach(add);
+  for (const each of asked) add(each.replace(/(?<=.)@.*/, "")); // without its version
   return expected;
 }
 

@@ -10,9 +10,9 @@ export function installedTogether(readme: string): ReadonlyArray<string> {
   return names;
 }
 
-/** The README's first example, in TypeScript. */
+/** The README's first example, in TypeScript, without those that go on with it: they may need files. */
 export function exampleOf(readme: string): string {
-  const example = programs(blocksOfPage("README.md", readme))[0];
+  const example = blocksOfPage("README.md", readme).find(({ language }) => language === "ts");
   if (example === undefined) throw new Error("The README has no example");
-  return example.source;
+  return programs([example])[0]!.source;
 }
