@@ -7,7 +7,7 @@ import { addressOf } from "./driver.ts";
 
 /**
  * How matrix products are computed; sums are float32 always. `fp32`: as written. `tf32`: tensor cores read 10 bits of
- * the operands' mantissas. `bf16`: the operands are rounded to bf16.
+ * the operands' mantissas. `bf16`: the operands are rounded to bf16, and activations lie so in memory.
  */
 export type Precision = "fp32" | "tf32" | "bf16";
 export const precisions: ReadonlyArray<Precision> = ["fp32", "tf32", "bf16"];
@@ -16,6 +16,7 @@ export const precisions: ReadonlyArray<Precision> = ["fp32", "tf32", "bf16"];
 export interface Product {
   readonly a: tf.TensorInfo;
   readonly b: tf.TensorInfo;
+  /** Float32, or an activation. */
   readonly c: tf.TensorInfo;
   readonly m: number;
   readonly n: number;
@@ -84,10 +85,10 @@ export class Products {
     const { aOffset = 0, bOffset = 0, cOffset = 0 } = product;
     const { batch = { count: 1, a: 0, b: 0, c: 0 } } = product;
     if (m === 0 || n === 0 || batch.count === 0) return;
-    const rounded = this.#precision === "bf16" && k > 0;
-    const [type, size] = rounded ? [bfloat16, 2] : [float32, 4];
-    const pointer = (tensor: tf.TensorInfo, offset: number) =>
-      (rounded ? backend.bf16Of(tensor) : backend.pointerOf(tensor)) + size * offset;
+    const [rounded, roundedResult] = [backend.rounds, backend.liesRounded(c)];
+    const typeOf = (rounded: boolean) => (rounded ? bfloat16 : float32);
+    const pointer = (tensor: tf.TensorInfo, offset: number, rounded: boolean) =>
+      rounded ? backend.bf16Of(tensor) + 2 * offset : backend.pointerOf(tensor) + 4 * offset;
     const one = this.#constantsAddress;
     // cuBLAS counts column by column, where C is its transpose: Cᵀ = Bᵀ Aᵀ.
     this.#device.cublas.cublasGemm(
@@ -98,23 +99,23 @@ export class Products {
       m,
       k,
       one,
-      pointer(b, bOffset),
-      type,
+      pointer(b, bOffset, rounded),
+      typeOf(rounded),
       ldb,
       batch.b,
-      pointer(a, aOffset),
-      type,
+      pointer(a, aOffset, rounded),
+      typeOf(rounded),
       lda,
       batch.a,
       beta === 1 ? one : one + 4,
-      backend.pointerOf(c) + 4 * cOffset,
-      float32,
+      pointer(c, cOffset, roundedResult),
+      typeOf(roundedResult),
       ldc,
       batch.c,
       batch.count,
       this.#precision === "tf32" && this.#device.capability >= 80 ? computeTf32 : compute32,
       defaultAlgorithm,
     );
-    backend.written(c);
+    if (!roundedResult) backend.written(c);
   }
 }

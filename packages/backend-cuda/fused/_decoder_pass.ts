@@ -184,10 +184,10 @@ const attention = (
   const { qkv, slots, positions, rows, layer, own } = step;
   const [keys, values] = [cache.keys[layer]!, cache.values[layer]!];
   const { length } = cache;
-  const type = cache.rounded ? "bf16" : "float";
+  const [stored, type] = [{ stored: qkv }, cache.rounded ? "bf16" : "float"];
   const pairs = rows * (heads + 2 * kvHeads) * Math.ceil(headDim / 2);
   backend.launch("fused_decode", `fused_decode_write_${type}`, { grid: blocksOf(pairs), block: threads }, [
-    qkv,
+    stored,
     slots,
     positions,
     keys,
@@ -201,17 +201,16 @@ const attention = (
   ]);
   const dim = dims.find((known) => headDim <= known)!;
   const splits = Math.ceil(length / splitSize);
-  const y = own(backend.output([rows, heads * headDim]));
+  const y = own(backend.activation([rows, heads * headDim]));
   const partials = own(backend.output(splits > 1 ? [rows, heads, splits, dim + 2] : [1]));
   const name = `fused_decode_attention_${dim}_${vectorOf(headDim)}_${type}`;
   backend.launch("fused_decode", name, { grid: [rows, heads, splits], block: threads }, [
-    qkv,
+    stored,
     slots,
     positions,
     keys,
     values,
-    y,
-    splits > 1 ? null : { bf16Target: y },
+    { stored: y },
     partials,
     heads,
     kvHeads,
@@ -224,8 +223,7 @@ const attention = (
     const launch = { grid: [rows, heads], block: rowThreads(headDim, threads) } as const;
     backend.launch("fused_decode", `fused_decode_join_${dim}`, launch, [
       partials,
-      y,
-      { bf16Target: y },
+      { stored: y },
       heads,
       headDim,
       splits,

@@ -1,19 +1,34 @@
-/** The fused kernels under the bf16 policy, whose products round their operands, against float32 on the cpu backend. */
+/**
+ * The fused kernels under the bf16 policy, whose products round their operands and whose activations lie in bf16, against
+ * float32 on the cpu backend.
+ */
 import * as tf from "@tensorflow/tfjs-core";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { adamwStep } from "../../tensor/adamw_step.ts";
 import { attention } from "../../tensor/attention.ts";
 import { useBackend } from "../../tensor/backend.ts";
 import { layerNorm } from "../../tensor/layer_norm.ts";
 import { linear } from "../../tensor/linear.ts";
 import { linearTokenLogProbs } from "../../tensor/linear_token_log_probs.ts";
 import { rmsNorm } from "../../tensor/rms_norm.ts";
+import { rope } from "../../tensor/rope.ts";
 import { swiglu } from "../../tensor/swiglu.ts";
+import { block, blockInputs, blockSizes } from "../../tensor/testing/block_cases.ts";
 import { expectClose, floats, ints, type Raw, runOn, withGradients } from "../../tensor/testing/run_on.ts";
+import { valueAndGrads } from "../../tensor/value_and_grads.ts";
 import type { CudaBackend } from "../backend.ts";
 import { hasDevice } from "../testing/emulator.ts";
 
 /** Half the distance between neighbours in bf16, relative, for inputs that are rounded before either backend. */
 const tolerance = 2 ** -7;
+/** ‖actual − expected‖ / ‖expected‖ of each output. */
+const relativeErrors = (actual: ReadonlyArray<Raw>, expected: ReadonlyArray<Raw>): number[] => {
+  const norm = (values: ReadonlyArray<number>) => Math.hypot(...values);
+  return expected.map(({ values }, i) => {
+    const wanted = Array.from(values as Float32Array);
+    return norm(wanted.map((value, j) => value - actual[i]!.values[j]!)) / norm(wanted);
+  });
+};
 
 /** Numbers that bf16 holds, so that the products' operands are exact and what is left is the rounding in between. */
 const rounded = ({ values, ...rest }: Raw): Raw => {
@@ -87,23 +102,79 @@ describe.skipIf(!hasDevice())("in bf16", () => {
     expectClose(await runOn("cuda", inputs, withGradients(operation)), expected, tolerance);
   });
 
-  it("what a kernel leaves rounded is its output rounded", async () => {
-    const one: Raw = {
-      values: Float32Array.from({ length: 24 * 24 }, (_, i) => (i % 25 === 0 ? 1 : 0)),
-      shape: [24, 24],
-      dtype: "float32",
+  it.each(blockSizes)("a block: $name", async (size) => {
+    const inputs = blockInputs(size).map((raw) => (raw.dtype === "float32" ? rounded(raw) : raw));
+    const operation = withGradients((tensors) => block(size, tensors));
+    const expected = await runOn("cpu", inputs, operation);
+    // It rounds a dozen times on the way through and back, before and behind a softmax.
+    const errors = relativeErrors(await runOn("cuda", inputs, operation), expected);
+    expect(Math.max(...errors)).toBeLessThan(2 ** -5);
+  });
+
+  it("activations lie in bf16 alone; the residual stream, logits and scores in float32", async () => {
+    await useBackend("cuda");
+    tf.tidy(() => {
+      const [x, square, row] = [tf.ones([75, 24]), tf.ones([24, 24]), tf.ones([24])] as const;
+      const lies = (tensor: tf.Tensor) => (backend.liesRounded(tensor) ? "bf16" : "float32");
+      const qkv = linear(x, square);
+      const [oneHead, positions] = [{ heads: 1, kvHeads: 1 }, tf.zeros<tf.Rank.R2>([3, 25], "int32")];
+      const heads: tf.Tensor3D = tf.reshape(qkv, [3, 25, 24]);
+      expect(
+        [
+          ...[qkv, linear(x, square, { bias: row, activation: "gelu" }), swiglu(qkv)],
+          ...[layerNorm(x, row, row), rmsNorm(x, row)],
+          rope(heads, { ...oneHead, positions, theta: 1e4 }),
+          attention(heads, { ...oneHead, causal: true }),
+        ].map(lies),
+      ).toEqual(Array(7).fill("bf16"));
+      const column = tf.ones([24, 1]);
+      expect(
+        [
+          linear(x, square, { residual: x }),
+          linear(x, square, { transposeWeight: true }),
+          linear(x, column),
+        ].map(lies),
+      ).toEqual(Array(3).fill("float32"));
+    });
+  });
+
+  it("a training step converts each weight and nothing else, and the next one nothing", async () => {
+    const launched = vi.spyOn(backend.device, "launch");
+    const conversions = () => launched.mock.calls.filter(([module]) => module === "convert").length;
+    const size = blockSizes[0]!;
+    const [x, ...rest] = blockInputs(size).map(({ values, shape, dtype }) => tf.tensor(values, shape, dtype));
+    const weights = Object.fromEntries(rest.slice(0, -2).map((weight, i) => [`${i}`, tf.variable(weight)]));
+    const zeros = () =>
+      Object.fromEntries(
+        Object.entries(weights).map(([name, weight]) => [
+          name,
+          tf.variable(tf.zerosLike(weight as tf.Tensor)),
+        ]),
+      );
+    const [firstMoments, secondMoments] = [zeros(), zeros()];
+    const step = (number: number) => {
+      const loss = () => {
+        const inner = block(size, [x!, ...Object.values(weights), ...rest.slice(-2)]);
+        return tf.sum(block(size, [inner, ...Object.values(weights), ...rest.slice(-2)]));
+      };
+      const { value, grads } = valueAndGrads(loss, weights);
+      const settings = { learningRate: 0.01, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: () => 0 };
+      adamwStep({ params: weights, grads, firstMoments, secondMoments, step: number, ...settings });
+      tf.dispose([value, grads] as tf.TensorContainer);
     };
-    const operation = ([x, square, row, one]: tf.Tensor[]) => {
-      const outputs = [
-        layerNorm(x!, row!, row!),
-        rmsNorm(x!, row!),
-        linear(x!, square!, { bias: row, activation: "silu" }),
-        tf.reshape(attention(tf.reshape(x!, [1, 25, 72]), { heads: 1, kvHeads: 1, causal: true }), [25, 24]),
-      ];
-      // A copy by another kernel has nothing rounded with it yet.
-      return outputs.map((y) => tf.sub(tf.matMul(y, one!), tf.matMul(tf.add(y, 0), one!)));
-    };
-    for (const { values } of await runOn("cuda", [x, square, row, one], operation))
-      expect([...values].filter((value) => value !== 0)).toEqual([]);
+    step(1);
+    const matrices = Object.values(weights).filter(({ rank }) => rank === 2);
+    expect(conversions()).toBe(matrices.length);
+    step(2);
+    expect(conversions()).toBe(matrices.length);
+    // What the update left rounded is what rounding would give.
+    for (const weight of matrices) {
+      const one = tf.eye(weight.shape[0]);
+      const [kept, fresh] = [tf.matMul(one, weight as tf.Tensor), tf.matMul(one, tf.add(weight, 0))];
+      expect(await kept.data()).toEqual(await fresh.data());
+      tf.dispose([one, kept, fresh]);
+    }
+    launched.mockRestore();
+    tf.dispose([x!, ...rest, weights, firstMoments, secondMoments] as tf.TensorContainer);
   });
 });
