@@ -2,6 +2,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { Allocator, type Block } from "./allocator.ts";
 import type { Device, Graph, Launch, Scalar } from "./device.ts";
 import { addressOf, copyOf } from "./driver.ts";
+import type { ProductWithEpilogue } from "./epilogues.ts";
 import { type Precision, type Product, Products } from "./products.ts";
 import { Staging } from "./staging.ts";
 
@@ -244,6 +245,11 @@ export class CudaBackend extends tf.KernelBackend {
   /** Enqueues C = A B (+ C), row by row. */
   gemm(product: Product): void {
     this.products.run(this, product);
+  }
+
+  /** Enqueues a product with what follows it; false where that takes a kernel of its own, and nothing was enqueued. */
+  gemmWithEpilogue(product: ProductWithEpilogue): boolean {
+    return this.products.runWithEpilogue(this, product);
   }
 
   /** Records launches; the tensors that they use must be kept for as long as the graph is. */

@@ -1,9 +1,10 @@
-/** Matrix products by cuBLAS, in the precision that was chosen (docs/decisions/0006-cuda-precision.md). */
+/** Matrix products by cuBLAS and cuBLASLt, in the precision that was chosen (docs/decisions/0006-cuda-precision.md). */
 import type * as tf from "@tensorflow/tfjs-core";
 import type { Allocator, Block } from "./allocator.ts";
 import type { CudaBackend } from "./backend.ts";
 import type { Device } from "./device.ts";
 import { addressOf } from "./driver.ts";
+import { Epilogues, type ProductWithEpilogue } from "./epilogues.ts";
 
 /**
  * How matrix products are computed; sums are float32 always. `fp32`: as written. `tf32`: tensor cores read 10 bits of
@@ -43,6 +44,7 @@ const bfloat16 = 14;
 const compute32 = 68;
 const computeTf32 = 77;
 const defaultAlgorithm = -1;
+const typeOf = (rounded: boolean): number => (rounded ? bfloat16 : float32);
 
 /** What NVIDIA recommends for Hopper; a workspace of our own lets products be captured in a graph. */
 const workspaceBytes = 32 * 2 ** 20;
@@ -52,6 +54,7 @@ export class Products {
   readonly #constants = Float32Array.of(1, 0);
   readonly #constantsAddress = addressOf(this.#constants);
   readonly #workspace: Block;
+  readonly #epilogues: Epilogues;
   #precision: Precision = "fp32";
 
   constructor(device: Device, allocator: Allocator, precision: Precision) {
@@ -59,6 +62,7 @@ export class Products {
     this.precision = precision;
     this.#workspace = allocator.take(workspaceBytes, "cuBLAS", "its workspace");
     device.cublas.cublasSetWorkspace(device.cublasHandle, this.#workspace.pointer, workspaceBytes);
+    this.#epilogues = new Epilogues(device, this.#workspace);
   }
 
   get precision(): Precision {
@@ -79,6 +83,20 @@ export class Products {
     this.#precision = precision;
   }
 
+  /** Whether it could be enqueued: cuBLASLt has no kernel for some sizes. */
+  runWithEpilogue(backend: CudaBackend, product: ProductWithEpilogue): boolean {
+    const types = {
+      operand: typeOf(backend.rounds),
+      result: typeOf(backend.liesRounded(product.c)),
+      compute: this.#compute,
+    };
+    return this.#epilogues.run(backend, product, types);
+  }
+
+  get #compute(): number {
+    return this.#precision === "tf32" && this.#device.capability >= 80 ? computeTf32 : compute32;
+  }
+
   run(backend: CudaBackend, product: Product): void {
     const { a, b, c, m, n, k, transposeA = false, transposeB = false, beta = 0 } = product;
     const { lda = transposeA ? m : k, ldb = transposeB ? k : n, ldc = n } = product;
@@ -86,7 +104,6 @@ export class Products {
     const { batch = { count: 1, a: 0, b: 0, c: 0 } } = product;
     if (m === 0 || n === 0 || batch.count === 0) return;
     const [rounded, roundedResult] = [backend.rounds, backend.liesRounded(c)];
-    const typeOf = (rounded: boolean) => (rounded ? bfloat16 : float32);
     const pointer = (tensor: tf.TensorInfo, offset: number, rounded: boolean) =>
       rounded ? backend.bf16Of(tensor) + 2 * offset : backend.pointerOf(tensor) + 4 * offset;
     const one = this.#constantsAddress;
@@ -113,7 +130,7 @@ export class Products {
       ldc,
       batch.c,
       batch.count,
-      this.#precision === "tf32" && this.#device.capability >= 80 ? computeTf32 : compute32,
+      this.#compute,
       defaultAlgorithm,
     );
     if (!roundedResult) backend.written(c);

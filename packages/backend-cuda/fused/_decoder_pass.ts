@@ -40,7 +40,7 @@ export interface Weights {
   readonly unembedding: tf.TensorInfo;
 }
 
-/** The weights that products read, and the others. */
+/** The weights that products read, the biases that they may add in bf16, and all but the former as they are. */
 export const weightsOf = ({ blocks, finalNorm, ...tables }: Weights) => {
   const affine = blocks.flatMap(({ qkv, attentionOut, up, down }) => [qkv, attentionOut, up, down]);
   const norms = blocks.flatMap(({ attentionNorm, feedForwardNorm }) => [attentionNorm, feedForwardNorm]);
@@ -48,6 +48,7 @@ export const weightsOf = ({ blocks, finalNorm, ...tables }: Weights) => {
     tensors.filter((tensor) => tensor !== undefined);
   return {
     products: [tables.unembedding, ...affine.map(({ weight }) => weight)],
+    biases: present(blocks.flatMap(({ qkv, up }) => [qkv.bias, up.bias])),
     others: present([
       tables.tokenEmbedding,
       tables.positionEmbedding,

@@ -1,4 +1,4 @@
-/** Linear maps: the product by cuBLAS, what follows or precedes it in one pass over memory. */
+/** Linear maps: the product by cuBLAS with what follows it, where it can, or in one more pass over memory. */
 import type * as tf from "@tensorflow/tfjs-core";
 import { type Kernel, kernel } from "../_kernel.ts";
 import type { CudaBackend } from "../backend.ts";
@@ -36,12 +36,16 @@ const linear = kernel<"x" | "weight" | "bias" | "residual", LinearAttributes>(
     const out = weight.shape[transposeWeight ? 0 : 1]!;
     const made = () =>
       mayRound(out, transposeWeight) ? backend.activation([rows, out]) : backend.output([rows, out]);
-    const product = made();
-    backend.gemm({ a: x, b: weight, c: product, m: rows, n: out, k: inner, transposeB: transposeWeight });
-    if (!activation && !bias && !residual) return product;
     // The residual stream is float32.
-    const stream = residual && (activation || backend.liesRounded(product));
-    const y = stream ? backend.output([rows, out]) : activation ? made() : product;
+    const y = residual ? backend.output([rows, out]) : made();
+    const z = activation ? made() : undefined;
+    if (z) backend.keepWith(y, [z]);
+    const sizes = { a: x, b: weight, m: rows, n: out, k: inner, transposeB: transposeWeight };
+    const one = followsInProduct(backend, activation, bias, residual);
+    if (one && backend.gemmWithEpilogue({ ...sizes, c: y, bias, residual, z })) return y;
+    const product = z ?? (residual && backend.rounds ? made() : y);
+    backend.gemm({ ...sizes, c: product });
+    if (!activation && !bias && !residual) return y;
     const [size, vector] = [rows * out, vectorOf(out)];
     backend.launch(
       "fused_linear",
@@ -49,11 +53,25 @@ const linear = kernel<"x" | "weight" | "bias" | "residual", LinearAttributes>(
       { grid: blocksOf(size / vector), block: threads },
       [{ stored: product }, bias ?? null, residual ? { stored: residual } : null, { stored: y }, size, out],
     );
-    if (activation) backend.keepWith(y, [product]);
-    else if (y !== product) backend.free(product);
+    if (product !== y && product !== z) backend.free(product);
     return y;
   },
 );
+
+/**
+ * Whether cuBLASLt knows what follows the product: a bias, a residual, and, where results are rounded anyway, its
+ * approximation of GELU, which need not have float32's digits.
+ */
+const followsInProduct = (
+  backend: CudaBackend,
+  activation: number,
+  bias: tf.TensorInfo | undefined,
+  residual: tf.TensorInfo | undefined,
+): boolean => {
+  if (activation)
+    return activation === activationNumbers.geluTanh && backend.rounds && bias !== undefined && !residual;
+  return bias !== undefined || residual !== undefined;
+};
 
 const linearGrad = kernel<"dy" | "x" | "weight" | "y", LinearAttributes & { readonly hasBias: boolean }>(
   ({ op, inputs: { dy, x, weight, y }, attrs, backend }) => {

@@ -28,10 +28,11 @@ const build = (): string => {
   if (existsSync(folder)) return folder;
   const making = `${folder}.${process.pid}`;
   mkdirSync(making, { recursive: true });
-  const files = ["driver.cc", "nvrtc.cc", "cublas.cc"].map((file) => join(sources, file));
+  const files = ["driver.cc", "nvrtc.cc", "cublas.cc", "cublas_lt.cc"].map((file) => join(sources, file));
   const options = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-fPIC", "-shared", ...flags];
   execFileSync("g++", [...options, ...files, "-ldl", "-o", join(making, "libcuda.so.1")]);
-  for (const name of ["libnvrtc.so.13", "libcublas.so.13"]) symlinkSync("libcuda.so.1", join(making, name));
+  for (const name of ["libnvrtc.so.13", "libcublas.so.13", "libcublasLt.so.13"])
+    symlinkSync("libcuda.so.1", join(making, name));
   try {
     renameSync(making, folder);
   } catch {
