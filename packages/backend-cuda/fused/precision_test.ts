@@ -14,34 +14,30 @@ import { rmsNorm } from "../../tensor/rms_norm.ts";
 import { rope } from "../../tensor/rope.ts";
 import { swiglu } from "../../tensor/swiglu.ts";
 import { block, blockInputs, blockSizes } from "../../tensor/testing/block_cases.ts";
-import { expectClose, floats, ints, type Raw, runOn, withGradients } from "../../tensor/testing/run_on.ts";
+import { fusedCases } from "../../tensor/testing/fused_cases.ts";
+import {
+  expectClose,
+  floats,
+  ints,
+  type Raw,
+  relativeError,
+  roundedTolerance,
+  runOn,
+  withGradients,
+} from "../../tensor/testing/run_on.ts";
 import { valueAndGrads } from "../../tensor/value_and_grads.ts";
 import type { CudaBackend } from "../backend.ts";
 import { hasDevice } from "../testing/emulator.ts";
 
 /** Half the distance between neighbours in bf16, relative, for inputs that are rounded before either backend. */
 const tolerance = 2 ** -7;
-/** ‖actual − expected‖ / ‖expected‖ of each output. */
-const relativeErrors = (actual: ReadonlyArray<Raw>, expected: ReadonlyArray<Raw>): number[] => {
-  const norm = (values: ReadonlyArray<number>) => Math.hypot(...values);
-  return expected.map(({ values }, i) => {
-    const wanted = Array.from(values as Float32Array);
-    return norm(wanted.map((value, j) => value - actual[i]!.values[j]!)) / norm(wanted);
-  });
-};
+/** Kernels that round, but for decoding, which has a test of its own. */
+const rounding = /Linear|Attention|Norm$|Rope|Swiglu|DecoderBlock/;
 
 /** Numbers that bf16 holds, so that the products' operands are exact and what is left is the rounding in between. */
 const rounded = ({ values, ...rest }: Raw): Raw => {
   const bits = new Uint32Array((values as Float32Array).slice().buffer);
   return { values: new Float32Array(bits.map((word) => (word + 0x8000) & 0xffff0000).buffer), ...rest };
-};
-
-const segments: Raw = {
-  values: Int32Array.from({ length: 2 * 81 }, (_, i) =>
-    i % 81 < 5 ? 0 : i % 81 < 40 ? 1 : i % 81 < 70 ? 2 : 0,
-  ),
-  shape: [2, 81],
-  dtype: "int32",
 };
 
 describe.skipIf(!hasDevice())("in bf16", () => {
@@ -55,19 +51,10 @@ describe.skipIf(!hasDevice())("in bf16", () => {
     backend.precision = "fp32";
   });
 
-  it.each([
-    { batch: 1, time: 70, headDim: 64, causal: true, segmented: false },
-    { batch: 1, time: 33, headDim: 18, causal: false, segmented: false },
-    { batch: 2, time: 81, headDim: 8, causal: true, segmented: true },
-    { batch: 1, time: 40, headDim: 96, causal: true, segmented: false },
-  ])("attention on tensor cores: %o", async ({ batch, time, headDim, causal, segmented }) => {
-    const spec = { heads: 2, kvHeads: 1, causal };
-    const qkv = rounded(floats(4, [batch, time, 4 * headDim]));
-    const operation = ([x, runs]: tf.Tensor[]) =>
-      attention(x as tf.Tensor3D, { ...spec, segments: runs as tf.Tensor2D | undefined });
-    const inputs = segmented ? [qkv, segments] : [qkv];
-    const expected = await runOn("cpu", inputs, withGradients(operation));
-    expectClose(await runOn("cuda", inputs, withGradients(operation)), expected, tolerance);
+  it.each(fusedCases.filter(({ kernel }) => rounding.test(kernel)))("$kernel $name", async (fused) => {
+    const expected = await runOn("cpu", fused.inputs, fused.operation);
+    const actual = await runOn("cuda", fused.inputs, fused.operation);
+    expect(relativeError(actual, expected)).toBeLessThan(roundedTolerance);
   });
 
   const x = rounded(floats(1, [75, 24]));
@@ -100,15 +87,6 @@ describe.skipIf(!hasDevice())("in bf16", () => {
   ])("$name", async ({ inputs, operation }) => {
     const expected = await runOn("cpu", inputs, withGradients(operation));
     expectClose(await runOn("cuda", inputs, withGradients(operation)), expected, tolerance);
-  });
-
-  it.each(blockSizes)("a block: $name", async (size) => {
-    const inputs = blockInputs(size).map((raw) => (raw.dtype === "float32" ? rounded(raw) : raw));
-    const operation = withGradients((tensors) => block(size, tensors));
-    const expected = await runOn("cpu", inputs, operation);
-    // It rounds a dozen times on the way through and back, before and behind a softmax.
-    const errors = relativeErrors(await runOn("cuda", inputs, operation), expected);
-    expect(Math.max(...errors)).toBeLessThan(2 ** -5);
   });
 
   it("bias, residual and GELU are part of the product, at sizes that cuBLASLt has kernels for", async () => {
