@@ -356,7 +356,15 @@ export class CudaBackend extends tf.KernelBackend {
 
   override move(dataId: DataId, values: Values, shape: number[], dtype: tf.DataType, refCount: number): void {
     const size = sizeOf(shape);
-    this.#data.set(dataId, { dtype, size, refCount, values, block: undefined, bf16: undefined, auxiliary: [] });
+    this.#data.set(dataId, {
+      dtype,
+      size,
+      refCount,
+      values,
+      block: undefined,
+      bf16: undefined,
+      auxiliary: [],
+    });
   }
 
   override disposeData(dataId: DataId, force = false): boolean {

@@ -34,20 +34,21 @@ const inFloat32 = (
   };
 };
 
-/** Rows of a tile that a block of the tensor core kernels owns. */
-const own = 64;
-
-const onTensorCores = (dim: number, backward: number): AttentionVariant => {
-  const columnPairs = (rows: number) => 4 * rows * (dim / 2 + 4);
-  const rowPairs = (rows: number) => 2 * rows * (dim + 8);
-  const [ours, theirs] = [2 * columnPairs(own), 2 * columnPairs(backward)];
+/** Rows that a block of the tensor core kernels owns are 64, or a multiple; it holds two tiles of the others, twice. */
+const onTensorCores = (
+  dim: number,
+  forward: { readonly rows: number; readonly others: number },
+  backwardOthers: number,
+): AttentionVariant => {
+  const tiles = (others: number) => 4 * 2 * others * (dim + 8);
+  const backward = { rows: 64, shared: tiles(backwardOthers) };
   return {
     suffix: "_bf16",
     dim,
     threads: 128,
-    forward: { rows: own, shared: 2 * columnPairs(own) + rowPairs(own) + 4 * own },
-    keyGrad: { rows: own, shared: ours + theirs + 2 * rowPairs(backward) },
-    queryGrad: { rows: own, shared: ours + theirs + rowPairs(backward) },
+    forward: { rows: forward.rows, shared: tiles(forward.others) },
+    keyGrad: backward,
+    queryGrad: backward,
   };
 };
 
@@ -59,7 +60,10 @@ const float32Variants = [
   inFloat32(256, [32, 16], 16),
 ];
 /** As in their siblings that end in _bf16. */
-const tensorCoreVariants = [onTensorCores(64, 64), onTensorCores(128, 32)];
+const tensorCoreVariants = [
+  onTensorCores(64, { rows: 128, others: 64 }, 64),
+  onTensorCores(128, { rows: 64, others: 64 }, 32),
+];
 
 /** The kernels for heads of this size; larger ones than tensor cores have kernels for are float32 always. */
 export const attentionVariant = (headDim: number, rounded: boolean): AttentionVariant | undefined => {

@@ -1,130 +1,165 @@
 // fused_attention_grad.cu on tensor cores, with the same two walks; see there for the equations, and
-// fused_attention_bf16.cu for the tiles. Four warps own 16 rows each of the tile of 64 that their block owns.
+// fused_attention_bf16.cu for the tiles. Four warps own 16 rows each of the 64 that their block owns.
 #include "fused_common.cuh"
 #include "fused_attention.cuh"
 #include "fused_tensor_core.cuh"
 
 constexpr int kOwn = 64;
 
-/// Of a tile of queries: log-sum-exps, δ, segments, and the same for keys.
-template <int N>
+/// Of a tile of queries: log-sum-exps, δ, segments.
+template <int M>
 struct RowFacts {
-  float logSumExp[N], delta[N];
-  int segments[N];
+  float logSumExp[M], delta[M];
+  int segments[M];
 };
-template <int N>
-__device__ inline void load_facts(RowFacts<N>& facts, const float* logSumExp, const float* delta, const int* segments,
+template <int M>
+__device__ inline void load_facts(RowFacts<M>& facts, const float* logSumExp, const float* delta, const int* segments,
                                   int first, int time) {
   int row = first + threadIdx.x;
-  if (threadIdx.x >= N) return;
+  if (threadIdx.x >= M) return;
   facts.logSumExp[threadIdx.x] = row < time ? logSumExp[row] : 0.f;
   facts.delta[threadIdx.x] = row < time ? delta[row] : 0.f;
   facts.segments[threadIdx.x] = segment_of(segments, row, time);
 }
 
-/// Grid: tiles of 64 keys × key/value heads × batch; M queries at a time. Rows of the products are keys.
+/// Grid: tiles of 64 keys × key/value heads × batch; M queries at a time, of one head of the group after the other. Rows
+/// of the products are keys.
 template <int D, int M>
 __device__ inline void key_gradients(const bf16* dy, const bf16* qkv, const int* segments, const float* logSumExp,
                                      const float* delta, bf16* dqkv, AttentionView v, bool causal, float scale) {
-  constexpr int T = M / 8;
+  constexpr int T = M / 8, kTile = M * kTileStride<D>;
   extern __shared__ float4 memory[];
-  __shared__ RowFacts<M> facts;
-  unsigned *k = reinterpret_cast<unsigned*>(memory), *values = k + kOwn * kColumnPairs<D>;
-  unsigned *q = values + kOwn * kColumnPairs<D>, *d = q + M * kColumnPairs<D>;
-  unsigned *queryPairs = d + M * kColumnPairs<D>, *gradPairs = queryPairs + M / 2 * kRowPairs<D>;
+  __shared__ RowFacts<M> facts[2];
+  bf16* tiles = reinterpret_cast<bf16*>(memory);  // queries, their gradients; and once more
   int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, kvHead = blockIdx.y, batch = blockIdx.z;
-  int first = blockIdx.x * kOwn, group = v.heads / v.kvHeads;
+  int first = blockIdx.x * kOwn, row = first + warp * 16, group = v.heads / v.kvHeads;
   if (segments) segments += batch * v.time;
   long long keyHead = v.head(batch, v.heads + kvHead), valueHead = v.head(batch, v.heads + v.kvHeads + kvHead);
-  load_column_pairs<D, kOwn>(k, qkv + keyHead, v.rowStride(), first, v.time, v.headDim);
-  load_column_pairs<D, kOwn>(values, qkv + valueHead, v.rowStride(), first, v.time, v.headDim);
-  int keys[2] = {first + warp * 16 + g, first + warp * 16 + g + 8}, own[2];
-  for (int r = 0; r < 2; r++) own[r] = segment_of(segments, keys[r], v.time);
+  unsigned keys[1][D / 16][4], values[1][D / 16][4];
+  load_factors<D>(keys[0], qkv + keyHead, v.rowStride(), row, v.time, v.headDim);
+  load_factors<D>(values[0], qkv + valueHead, v.rowStride(), row, v.time, v.headDim);
+  int own[2];
+  for (int half = 0; half < 2; half++) own[half] = segment_of(segments, row + g + 8 * half, v.time);
 
-  float dk[D / 8][4]{}, dv[D / 8][4]{};
-  for (int head = kvHead * group; head < (kvHead + 1) * group; head++) {
-    long long rows = (static_cast<long long>(batch) * v.heads + head) * v.time;
-    for (int query = causal ? first / M * M : 0; query < v.time; query += M) {
-      if (!tiles_meet(segments, causal, v.time, query, M, first, kOwn)) continue;
-      __syncthreads();
-      const bf16 *queries = qkv + v.head(batch, head), *grads = dy + v.out(batch, head);
-      load_column_pairs<D, M>(q, queries, v.rowStride(), query, v.time, v.headDim);
-      load_column_pairs<D, M>(d, grads, v.outStride(), query, v.time, v.headDim);
-      load_row_pairs<D, M>(queryPairs, queries, v.rowStride(), query, v.time, v.headDim);
-      load_row_pairs<D, M>(gradPairs, grads, v.outStride(), query, v.time, v.headDim);
-      load_facts<M>(facts, logSumExp + rows, delta + rows, segments, query, v.time);
-      __syncthreads();
-      float p[T][4], ds[T][4];
-      warp_dots<D, T>(k, warp * 16, q, p);
-      warp_dots<D, T>(values, warp * 16, d, ds);
-#pragma unroll
-      for (int tile = 0; tile < T; tile++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-          int r = i / 2, column = tile * 8 + 2 * t + i % 2;
-          bool seen = facts.segments[column] == own[r] && own[r] > 0 && (!causal || keys[r] <= query + column);
-          p[tile][i] = seen ? exp2f(p[tile][i] * scale - facts.logSumExp[column]) : 0.f;
-          ds[tile][i] = p[tile][i] * (ds[tile][i] - facts.delta[column]);
-        }
-      warp_mix<D, T>(p, gradPairs, dv);
-      warp_mix<D, T>(ds, queryPairs, dk);
+  // Steps: for each head of the group, tiles of queries from the first that may see these keys.
+  int start = causal ? first / M * M : 0, count = (v.time - start + M - 1) / M, end = group * count;
+  auto queryOf = [&](int step) { return start + step % count * M; };
+  auto next = [&](int step) {
+    while (step < end && !tiles_meet(segments, causal, v.time, queryOf(step), M, first, kOwn)) step++;
+    return step;
+  };
+  auto begin = [&](int step, int stage) {
+    if (step < end) {
+      int head = kvHead * group + step / count, query = queryOf(step);
+      long long rows = (static_cast<long long>(batch) * v.heads + head) * v.time;
+      bf16* tile = tiles + stage * 2 * kTile;
+      begin_tile<D, M>(tile, qkv + v.head(batch, head), v.rowStride(), query, v.time, v.headDim);
+      begin_tile<D, M>(tile + kTile, dy + v.out(batch, head), v.outStride(), query, v.time, v.headDim);
+      load_facts<M>(facts[stage], logSumExp + rows, delta + rows, segments, query, v.time);
     }
+    end_copies();
+  };
+  float dk[1][D / 8][4]{}, dv[1][D / 8][4]{};
+  int step = next(0), stage = 0;
+  begin(step, stage);
+  for (int following; step < end; step = following, stage ^= 1) {
+    following = next(step + 1);
+    begin(following, stage ^ 1);
+    wait_for_copies();
+    __syncthreads();
+    const bf16 *queryTile = tiles + stage * 2 * kTile, *gradTile = queryTile + kTile;
+    const RowFacts<M>& of = facts[stage];
+    int query = queryOf(step);
+    float p[1][T][4], ds[1][T][4];
+    warp_dots<D, T, 1>(keys, queryTile, p);
+    warp_dots<D, T, 1>(values, gradTile, ds);
+    bool whole = !segments && query + M <= v.time && (!causal || row + 15 <= query);
+#pragma unroll
+    for (int tile = 0; tile < T; tile++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        int half = i / 2, column = tile * 8 + 2 * t + i % 2;
+        bool seen = whole || (of.segments[column] == own[half] && own[half] > 0 &&
+                              (!causal || row + g + 8 * half <= query + column));
+        p[0][tile][i] = seen ? exp2f(p[0][tile][i] * scale - of.logSumExp[column]) : 0.f;
+        ds[0][tile][i] = p[0][tile][i] * (ds[0][tile][i] - of.delta[column]);
+      }
+    warp_mix<D, T, 1>(p, gradTile, dv);
+    warp_mix<D, T, 1>(ds, queryTile, dk);
+    __syncthreads();  // before these tiles make room for those after the next
   }
   float inverseRoot = scale * 0.6931471806f;
-  store_warp_rows<D>(dqkv + keyHead, v.rowStride(), first + warp * 16, v.time, v.headDim, dk, inverseRoot,
-                     inverseRoot);
-  store_warp_rows<D>(dqkv + valueHead, v.rowStride(), first + warp * 16, v.time, v.headDim, dv, 1.f, 1.f);
+  store_warp_rows<D>(dqkv + keyHead, v.rowStride(), row, v.time, v.headDim, dk[0], inverseRoot, inverseRoot);
+  store_warp_rows<D>(dqkv + valueHead, v.rowStride(), row, v.time, v.headDim, dv[0], 1.f, 1.f);
 }
 
 /// Grid: tiles of 64 queries × heads × batch; N keys at a time.
 template <int D, int N>
 __device__ inline void query_gradients(const bf16* dy, const bf16* qkv, const int* segments, const float* logSumExp,
                                        const float* delta, bf16* dqkv, AttentionView v, bool causal, float scale) {
-  constexpr int T = N / 8;
+  constexpr int T = N / 8, kTile = N * kTileStride<D>;
   extern __shared__ float4 memory[];
-  __shared__ int keySegments[N];
-  unsigned *q = reinterpret_cast<unsigned*>(memory), *d = q + kOwn * kColumnPairs<D>;
-  unsigned *k = d + kOwn * kColumnPairs<D>, *values = k + N * kColumnPairs<D>, *keyPairs = values + N * kColumnPairs<D>;
+  __shared__ int keySegments[2][N];
+  bf16* tiles = reinterpret_cast<bf16*>(memory);  // keys, values; and once more
   int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, head = blockIdx.y, batch = blockIdx.z;
-  int first = static_cast<int>(gridDim.x - 1 - blockIdx.x) * kOwn;
+  int first = static_cast<int>(gridDim.x - 1 - blockIdx.x) * kOwn, row = first + warp * 16;
   if (segments) segments += batch * v.time;
-  load_column_pairs<D, kOwn>(q, qkv + v.head(batch, head), v.rowStride(), first, v.time, v.headDim);
-  load_column_pairs<D, kOwn>(d, dy + v.out(batch, head), v.outStride(), first, v.time, v.headDim);
-  int rows[2] = {first + warp * 16 + g, first + warp * 16 + g + 8}, own[2];
-  float lse[2], shift[2], dq[D / 8][4]{};
-  for (int r = 0; r < 2; r++) {
-    long long place = (static_cast<long long>(batch) * v.heads + head) * v.time + rows[r];
-    own[r] = segment_of(segments, rows[r], v.time);
-    lse[r] = rows[r] < v.time ? logSumExp[place] : 0.f;
-    shift[r] = rows[r] < v.time ? delta[place] : 0.f;
-  }
   const bf16* keys = qkv + v.head(batch, v.keyPart(head));
+  unsigned queries[1][D / 16][4], grads[1][D / 16][4];
+  load_factors<D>(queries[0], qkv + v.head(batch, head), v.rowStride(), row, v.time, v.headDim);
+  load_factors<D>(grads[0], dy + v.out(batch, head), v.outStride(), row, v.time, v.headDim);
+  int own[2];
+  float lse[2], shift[2];
+  for (int half = 0; half < 2; half++) {
+    int query = row + g + 8 * half;
+    long long place = (static_cast<long long>(batch) * v.heads + head) * v.time + query;
+    own[half] = segment_of(segments, query, v.time);
+    lse[half] = query < v.time ? logSumExp[place] : 0.f;
+    shift[half] = query < v.time ? delta[place] : 0.f;
+  }
+
   int end = causal ? min(v.time, first + kOwn) : v.time;
-  for (int key = 0; key < end; key += N) {
-    if (!tiles_meet(segments, causal, v.time, first, kOwn, key, N)) continue;
+  auto next = [&](int key) {
+    while (key < end && !tiles_meet(segments, causal, v.time, first, kOwn, key, N)) key += N;
+    return key;
+  };
+  auto begin = [&](int key, int stage) {
+    if (key < end) {
+      bf16* tile = tiles + stage * 2 * kTile;
+      begin_tile<D, N>(tile, keys, v.rowStride(), key, v.time, v.headDim);
+      begin_tile<D, N>(tile + kTile, keys + v.kvHeads * v.headDim, v.rowStride(), key, v.time, v.headDim);
+      if (threadIdx.x < N) keySegments[stage][threadIdx.x] = segment_of(segments, key + threadIdx.x, v.time);
+    }
+    end_copies();
+  };
+  float dq[1][D / 8][4]{};
+  int key = next(0), stage = 0;
+  begin(key, stage);
+  for (int following; key < end; key = following, stage ^= 1) {
+    following = next(key + N);
+    begin(following, stage ^ 1);
+    wait_for_copies();
     __syncthreads();
-    load_column_pairs<D, N>(k, keys, v.rowStride(), key, v.time, v.headDim);
-    load_column_pairs<D, N>(values, keys + v.kvHeads * v.headDim, v.rowStride(), key, v.time, v.headDim);
-    load_row_pairs<D, N>(keyPairs, keys, v.rowStride(), key, v.time, v.headDim);
-    if (threadIdx.x < N) keySegments[threadIdx.x] = segment_of(segments, key + threadIdx.x, v.time);
-    __syncthreads();
-    float p[T][4], ds[T][4];
-    warp_dots<D, T>(q, warp * 16, k, p);
-    warp_dots<D, T>(d, warp * 16, values, ds);
+    const bf16 *keyTile = tiles + stage * 2 * kTile, *valueTile = keyTile + kTile;
+    float p[1][T][4], ds[1][T][4];
+    warp_dots<D, T, 1>(queries, keyTile, p);
+    warp_dots<D, T, 1>(grads, valueTile, ds);
+    bool whole = !segments && key + N <= v.time && (!causal || key + N - 1 <= row);
 #pragma unroll
     for (int tile = 0; tile < T; tile++)
 #pragma unroll
       for (int i = 0; i < 4; i++) {
-        int r = i / 2, column = tile * 8 + 2 * t + i % 2;
-        bool seen = keySegments[column] == own[r] && own[r] > 0 && (!causal || key + column <= rows[r]);
-        float weight = seen ? exp2f(p[tile][i] * scale - lse[r]) : 0.f;
-        ds[tile][i] = weight * (ds[tile][i] - shift[r]);
+        int half = i / 2, column = tile * 8 + 2 * t + i % 2;
+        bool seen = whole || (keySegments[stage][column] == own[half] && own[half] > 0 &&
+                              (!causal || key + column <= row + g + 8 * half));
+        float weight = seen ? exp2f(p[0][tile][i] * scale - lse[half]) : 0.f;
+        ds[0][tile][i] = weight * (ds[0][tile][i] - shift[half]);
       }
-    warp_mix<D, T>(ds, keyPairs, dq);
+    warp_mix<D, T, 1>(ds, keyTile, dq);
+    __syncthreads();  // before these tiles make room for those after the next
   }
   float inverseRoot = scale * 0.6931471806f;
-  store_warp_rows<D>(dqkv + v.head(batch, head), v.rowStride(), first + warp * 16, v.time, v.headDim, dq, inverseRoot,
-                     inverseRoot);
+  store_warp_rows<D>(dqkv + v.head(batch, head), v.rowStride(), row, v.time, v.headDim, dq[0], inverseRoot, inverseRoot);
 }
 
 #define ATTENTION_GRADIENT(NAME, BODY, D, OTHERS)                                                                  \
