@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { tolerance } from "@rlhf/tensor/testing/fused_cases";
+import { roundedTolerance } from "@rlhf/tensor/testing/run_on";
 import { compareOne, speedTitles } from "../speed/compare.ts";
 import { flopsPerToken, type Precision, type Work } from "../speed/measures.ts";
 import { findPyTorch } from "../speed/python.ts";
@@ -62,6 +63,7 @@ try {
     }
     try {
       await check(operations, session);
+      if (backend === "cuda") await checkRounded(session);
       await measure(backend, session);
     } catch (error) {
       wrong = true;
@@ -83,10 +85,22 @@ async function check(operations: Player, session: Session): Promise<void> {
   printGaps("What steps of every stage report", "stage", stages, 1e-3);
 }
 
+/** In bf16 outputs are compared as a whole. */
+async function checkRounded(session: Session): Promise<void> {
+  say("operations in bf16");
+  const gaps = await onceAround(await session.ours({ kind: "operations" }, 1, "bf16"));
+  printGaps(
+    "Fused operations in bf16: the norm of what an output is off by",
+    "operation",
+    gaps,
+    roundedTolerance,
+  );
+}
+
 function printGaps(what: string, title: string, gaps: Round["parts"], atMost: number): void {
   wrong ||= Object.values(gaps).some((gap) => !(gap <= atMost));
   printTable(
-    `${what}, beside the plain JavaScript kernels in float32: the largest difference, at most ${atMost.toExponential()}.`,
+    `${what}, beside the plain JavaScript kernels in float32: the largest relative difference, at most ${atMost.toExponential()}.`,
     [title, "difference", "agrees"],
     Object.entries(gaps).map(([name, gap]) => [name, gap.toExponential(1), gap <= atMost ? "yes" : "NO"]),
   );

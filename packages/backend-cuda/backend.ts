@@ -2,13 +2,17 @@ import * as tf from "@tensorflow/tfjs-core";
 import { Allocator, type Block } from "./allocator.ts";
 import type { Device, Graph, Launch, Scalar } from "./device.ts";
 import { addressOf, copyOf } from "./driver.ts";
+import type { ProductWithEpilogue } from "./epilogues.ts";
 import { type Precision, type Product, Products } from "./products.ts";
 import { Staging } from "./staging.ts";
 
 type DataId = tf.DataId;
 type Values = tf.backend_util.BackendValues;
 
-/** The data of a tensor: numbers of the program's until a kernel wants them, then a block on the GPU. */
+/**
+ * The data of a tensor: numbers of the program's until a kernel wants them, then a block on the GPU; of activations
+ * under the bf16 policy a block in bf16 alone, until somebody wants them as float32.
+ */
 interface TensorData {
   readonly dtype: tf.DataType;
   readonly size: number;
@@ -16,7 +20,7 @@ interface TensorData {
   /** Gone once they are on the GPU. */
   values: Values | undefined;
   block: Block | undefined;
-  /** The same numbers rounded to bf16, made when a product asks for them. */
+  /** The numbers rounded to bf16: a copy for products, or all there is. */
   bf16: Block | undefined;
   /** What the gradient kernel of this output needs; freed with it. */
   auxiliary: ReadonlyArray<tf.TensorInfo>;
@@ -30,10 +34,12 @@ export type Argument =
   | Scalar
   /** The address of an element of a tensor. */
   | { readonly at: tf.TensorInfo; readonly offset: number }
-  /** The address of a tensor's numbers rounded to bf16, for reading. */
+  /** The address of a tensor's numbers rounded to bf16. */
   | { readonly bf16: tf.TensorInfo }
-  /** Where the kernel leaves them, see `bf16Target`. */
-  | { readonly bf16Target: tf.TensorInfo };
+  /** Of a tensor as it lies, in float32 or bf16: a `Stored` of kernels/stored.cuh. */
+  | { readonly stored: tf.TensorInfo }
+  /** Where the kernel leaves a tensor's rounded copy, see `copyTarget`; a `Stored` too. */
+  | { readonly copyOf: tf.TensorInfo };
 
 export const sizeOf = (shape: ReadonlyArray<number>): number => shape.reduce((size, dim) => size * dim, 1);
 
@@ -75,6 +81,11 @@ export class CudaBackend extends tf.KernelBackend {
     this.products.precision = precision;
   }
 
+  /** Whether operands of products are rounded to bf16, and activations lie so. */
+  get rounds(): boolean {
+    return this.precision === "bf16";
+  }
+
   /** Runs a kernel of tfjs; when it throws, the outputs that it had made are freed. */
   transact<A>(op: string, run: () => A): A {
     const [outerOp, outerCreated] = [this.op, this.#created];
@@ -93,16 +104,26 @@ export class CudaBackend extends tf.KernelBackend {
 
   /** An output of arbitrary contents. */
   output(shape: ReadonlyArray<number>, dtype: tf.DataType = "float32"): tf.TensorInfo {
+    return this.#output(shape, dtype, false);
+  }
+
+  /** The same for what products, attention and the fused kernels read: in bf16 alone where products round. */
+  activation(shape: ReadonlyArray<number>): tf.TensorInfo {
+    return this.#output(shape, "float32", this.rounds);
+  }
+
+  #output(shape: ReadonlyArray<number>, dtype: tf.DataType, rounded: boolean): tf.TensorInfo {
     const size = sizeOf(shape);
-    const words = `[${shape.join(", ")}]`;
     if (size > mostElements) {
       throw new RangeError(
-        `Cannot run ${this.op}: a tensor has at most ${mostElements} elements, got ${words}`,
+        `Cannot run ${this.op}: a tensor has at most ${mostElements} elements, got ${inWords(shape)}`,
       );
     }
-    const block = this.allocator.take(4 * size, this.op, words);
+    const block = rounded
+      ? { bf16: this.#takeRounded(shape) }
+      : { block: this.allocator.take(4 * size, this.op, inWords(shape)) };
     const dataId: DataId = {};
-    this.#data.set(dataId, { ...noData, dtype, size, block });
+    this.#data.set(dataId, { ...noData, dtype, size, ...block });
     this.#created.push(dataId);
     return { dataId, shape: [...shape], dtype };
   }
@@ -140,16 +161,17 @@ export class CudaBackend extends tf.KernelBackend {
     return this.#data.get(dataId);
   }
 
-  /** The address of a tensor's numbers on the GPU; what only the program has is uploaded. */
+  /** The address of a tensor's numbers in float32 (int32) on the GPU; what is not there in that form yet is brought. */
   pointerOf(tensor: tf.TensorInfo): number {
     const data = this.dataOf(tensor);
     if (data.block) return data.block.pointer;
     if (data.dtype === "string" || data.dtype === "complex64") {
       throw new TypeError(`Cannot run ${this.op}: the cuda backend has no ${data.dtype} numbers`);
     }
-    const block = this.allocator.take(4 * data.size, this.op, `[${tensor.shape.join(", ")}]`);
-    this.#copyIn(block, deviceArray(data.values!, data.dtype));
+    const block = this.allocator.take(4 * data.size, this.op, inWords(tensor.shape));
     data.block = block;
+    if (data.values) this.#copyIn(block, deviceArray(data.values, data.dtype));
+    else this.#convert("from_bf16_array", data.bf16!, block, data.size);
     data.values = undefined;
     return block.pointer;
   }
@@ -158,30 +180,45 @@ export class CudaBackend extends tf.KernelBackend {
   bf16Of(tensor: tf.TensorInfo): number {
     const data = this.dataOf(tensor);
     if (!data.bf16) {
-      const from = this.pointerOf(tensor);
-      const block = this.allocator.take(2 * data.size, this.op, `[${tensor.shape.join(", ")}] in bf16`);
-      data.bf16 = block;
-      if (data.size > 0) {
-        const grid = Math.ceil(data.size / (4 * threads));
-        const args = [{ pointer: from }, { pointer: block.pointer }, { i32: data.size }];
-        this.device.launch("convert", "to_bf16_array", { grid, block: threads }, args);
-      }
+      this.pointerOf(tensor);
+      data.bf16 = this.#takeRounded(tensor.shape);
+      this.#convert("to_bf16_array", data.block!, data.bf16, data.size);
     }
-    return data.bf16!.pointer;
-  }
-
-  /**
-   * Where a kernel that has a tensor's numbers at hand leaves them rounded to bf16, which spares products another pass
-   * over memory; no address where products do not round, or where the copy exists.
-   */
-  bf16Target(tensor: tf.TensorInfo): number {
-    const data = this.dataOf(tensor);
-    if (this.precision !== "bf16" || data.bf16) return 0;
-    data.bf16 = this.allocator.take(2 * data.size, this.op, `[${tensor.shape.join(", ")}] in bf16`);
     return data.bf16.pointer;
   }
 
-  /** To be told after a kernel changed a tensor in place: its bf16 copy is stale. */
+  /** Whether a tensor lies in bf16 alone. */
+  liesRounded(tensor: tf.TensorInfo): boolean {
+    const { block, values } = this.dataOf(tensor);
+    return block === undefined && values === undefined;
+  }
+
+  /**
+   * Where a kernel that has the numbers of a float32 tensor at hand leaves them rounded to bf16 as well, which spares
+   * products another pass over memory; no address where products do not round, or where the copy exists.
+   */
+  copyTarget(tensor: tf.TensorInfo): number {
+    const data = this.dataOf(tensor);
+    if (!this.rounds || data.bf16) return 0;
+    data.bf16 = this.#takeRounded(tensor.shape);
+    return data.bf16.pointer;
+  }
+
+  #takeRounded(shape: ReadonlyArray<number>): Block {
+    return this.allocator.take(2 * sizeOf(shape), this.op, `${inWords(shape)} in bf16`);
+  }
+
+  #convert(kernel: string, from: Block, to: Block, size: number): void {
+    if (size === 0) return;
+    const launch = { grid: Math.ceil(size / (4 * threads)), block: threads };
+    this.device.launch("convert", kernel, launch, [
+      { pointer: from.pointer },
+      { pointer: to.pointer },
+      { i32: size },
+    ]);
+  }
+
+  /** To be told after a kernel changed a float32 tensor in place: its bf16 copy is stale. */
   written(tensor: tf.TensorInfo): void {
     const data = this.dataOf(tensor);
     if (data.bf16) this.allocator.give(data.bf16);
@@ -208,6 +245,11 @@ export class CudaBackend extends tf.KernelBackend {
   /** Enqueues C = A B (+ C), row by row. */
   gemm(product: Product): void {
     this.products.run(this, product);
+  }
+
+  /** Enqueues a product with what follows it; false where that takes a kernel of its own, and nothing was enqueued. */
+  gemmWithEpilogue(product: ProductWithEpilogue): boolean {
+    return this.products.runWithEpilogue(this, product);
   }
 
   /** Records launches; the tensors that they use must be kept for as long as the graph is. */
@@ -273,14 +315,15 @@ export class CudaBackend extends tf.KernelBackend {
 
   /** The numbers of a tensor, a copy; other work of the program goes on until the GPU has them. */
   override async read(dataId: DataId): Promise<Values> {
-    const { values, size, block, dtype } = this.dataOf({ dataId });
+    const { values, size, dtype } = this.dataOf({ dataId });
     if (values) return values.slice() as Values;
     if (size === 0) return arrayOf(dtype, new ArrayBuffer(0));
     const { driver, stream } = this.device;
     const bytes = 4 * size;
+    const from = this.pointerOf({ dataId, shape: [size], dtype });
     // Memory that the GPU can write to while the program runs. The copy is enqueued now, before later changes in place.
     const buffer = this.#staging.take(bytes);
-    driver.cuMemcpyDtoH(buffer.address, block!.pointer, bytes, stream);
+    driver.cuMemcpyDtoH(buffer.address, from, bytes, stream);
     await this.device.finished();
     const content = copyOf(buffer.address, bytes);
     this.#staging.give(buffer);
@@ -289,11 +332,12 @@ export class CudaBackend extends tf.KernelBackend {
 
   /** The numbers of a tensor; blocks until the GPU has them. */
   override readSync(dataId: DataId): Values {
-    const { values, size, block, dtype } = this.dataOf({ dataId });
+    const { values, size, dtype } = this.dataOf({ dataId });
     if (values) return values;
     const content = new Int32Array(size);
     if (size > 0) {
-      this.device.driver.cuMemcpyDtoH(addressOf(content), block!.pointer, 4 * size, this.device.stream);
+      const from = this.pointerOf({ dataId, shape: [size], dtype });
+      this.device.driver.cuMemcpyDtoH(addressOf(content), from, 4 * size, this.device.stream);
       this.device.synchronize();
     }
     return arrayOf(dtype, content.buffer);
@@ -359,13 +403,25 @@ export class CudaBackend extends tf.KernelBackend {
     if ("dataId" in arg) return { pointer: this.pointerOf(arg) };
     if ("at" in arg) return { pointer: this.pointerOf(arg.at) + 4 * arg.offset };
     if ("bf16" in arg) return { pointer: this.bf16Of(arg.bf16) };
-    if ("bf16Target" in arg) return { pointer: this.bf16Target(arg.bf16Target) };
+    if ("stored" in arg) {
+      const rounded = this.liesRounded(arg.stored);
+      return { pointer: rounded ? this.bf16Of(arg.stored) + liesInBf16 : this.pointerOf(arg.stored) };
+    }
+    if ("copyOf" in arg) {
+      const target = this.copyTarget(arg.copyOf);
+      return { pointer: target && target + liesInBf16 };
+    }
     return arg;
   }
 }
 
 /** Threads of a block in kernels with a thread an element. */
 const threads = 256;
+
+/** The bit of an address that marks bf16, as in kernels/stored.cuh. */
+const liesInBf16 = 1;
+
+const inWords = (shape: ReadonlyArray<number>): string => `[${shape.join(", ")}]`;
 
 const noData = { refCount: 1, values: undefined, block: undefined, bf16: undefined, auxiliary: [] } as const;
 

@@ -3,8 +3,10 @@ import { type Compiler, makeCompiler } from "./compiler.ts";
 import {
   addressOf,
   type Cublas,
+  type CublasLt,
   type Driver,
   loadCublas,
+  loadCublasLt,
   loadDriver,
   loadNvrtc,
   outputOf,
@@ -62,6 +64,7 @@ export class Device {
   readonly driver: Driver;
   readonly cublas: Cublas;
   readonly cublasHandle: number;
+  readonly cublasLt: CublasLt;
   readonly stream: number;
   readonly name: string;
   /** 90 for compute capability 9.0. */
@@ -90,6 +93,7 @@ export class Device {
     const { driver, major } = loadDriver();
     const nvrtc = loadNvrtc(major);
     this.cublas = loadCublas(major);
+    this.cublasLt = loadCublasLt(major);
     this.driver = driver;
     const device = outputOf((output) => driver.cuDeviceGet(output, 0));
     driver.cuCtxSetCurrent(outputOf((output) => driver.cuDevicePrimaryCtxRetain(output, device)));

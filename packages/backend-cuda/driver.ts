@@ -85,6 +85,26 @@ const cublasCalls = {
     "uint64_t c, int typeC, int ldc, int64_t strideC, int count, int compute, int algorithm)",
 } as const;
 
+const cublasLtCalls = {
+  cublasLtCreate: "int cublasLtCreate(_Out_ uintptr_t* handle)",
+  cublasLtMatmulDescCreate:
+    "int cublasLtMatmulDescCreate(_Out_ uintptr_t* description, int compute, int scale)",
+  cublasLtMatmulDescSetAttribute:
+    "int cublasLtMatmulDescSetAttribute(uintptr_t description, int attribute, void* value, size_t bytes)",
+  cublasLtMatrixLayoutCreate:
+    "int cublasLtMatrixLayoutCreate(_Out_ uintptr_t* layout, int type, uint64_t rows, uint64_t columns, int64_t leading)",
+  cublasLtMatmulPreferenceCreate: "int cublasLtMatmulPreferenceCreate(_Out_ uintptr_t* preference)",
+  cublasLtMatmulPreferenceSetAttribute:
+    "int cublasLtMatmulPreferenceSetAttribute(uintptr_t preference, int attribute, void* value, size_t bytes)",
+  cublasLtMatmulAlgoGetHeuristic:
+    "int cublasLtMatmulAlgoGetHeuristic(uintptr_t handle, uintptr_t description, uintptr_t a, uintptr_t b, uintptr_t c, " +
+    "uintptr_t d, uintptr_t preference, int wanted, void* results, _Out_ int* found)",
+  cublasLtMatmul:
+    "int cublasLtMatmul(uintptr_t handle, uintptr_t description, uintptr_t alpha, uint64_t a, uintptr_t layoutA, uint64_t b, " +
+    "uintptr_t layoutB, uintptr_t beta, uint64_t c, uintptr_t layoutC, uint64_t d, uintptr_t layoutD, void* algorithm, " +
+    "uint64_t workspace, size_t bytes, uintptr_t stream)",
+} as const;
+
 type Argument = number | bigint | string | ArrayBufferView | number[] | ReadonlyArray<string> | null;
 type Call = (...args: ReadonlyArray<Argument>) => void;
 type Calls<Declarations> = { readonly [Name in keyof Declarations]: Call };
@@ -97,6 +117,7 @@ export type Driver = Calls<typeof driverCalls> & {
 };
 export type Nvrtc = Calls<typeof nvrtcCalls>;
 export type Cublas = Calls<typeof cublasCalls>;
+export type CublasLt = Calls<typeof cublasLtCalls>;
 
 /** The result of a call's only output parameter. */
 export const outputOf = (call: (output: number[]) => void): number => {
@@ -209,5 +230,8 @@ const cublasErrors: Readonly<Record<number, string>> = {
   15: "CUBLAS_STATUS_NOT_SUPPORTED",
 };
 
+const cublasErrorName = (code: number): string => cublasErrors[code] ?? "an unknown error";
 export const loadCublas = (major: number): Cublas =>
-  bind(loadLibrary("cublas", major), cublasCalls, (code) => cublasErrors[code] ?? "an unknown error");
+  bind(loadLibrary("cublas", major), cublasCalls, cublasErrorName);
+export const loadCublasLt = (major: number): CublasLt =>
+  bind(loadLibrary("cublasLt", major), cublasLtCalls, cublasErrorName);

@@ -15,7 +15,7 @@ export class CudaUnavailable extends Error {
 }
 
 export type Library = ReturnType<typeof koffi.load>;
-type Part = "driver" | "nvrtc" | "cublas";
+type Part = "driver" | "nvrtc" | "cublas" | "cublasLt";
 
 /** The majors of CUDA that this package is written for, the best first. */
 const majors = [13, 12];
@@ -32,22 +32,26 @@ const files: Readonly<Record<Part, Files>> =
         driver: { name: () => "nvcuda.dll" },
         nvrtc: { name: (major) => `nvrtc64_${major}0_0.dll`, companion: /^nvrtc-builtins64_.*\.dll$/ },
         cublas: { name: (major) => `cublas64_${major}.dll`, companion: /^cublasLt64_.*\.dll$/ },
+        cublasLt: { name: (major) => `cublasLt64_${major}.dll` },
       }
     : {
         driver: { name: () => "libcuda.so.1" },
         nvrtc: { name: (major) => `libnvrtc.so.${major}`, companion: /^libnvrtc-builtins\.so\.[\d.]+$/ },
         cublas: { name: (major) => `libcublas.so.${major}`, companion: /^libcublasLt\.so\.\d+$/ },
+        cublasLt: { name: (major) => `libcublasLt.so.${major}` },
       };
 
+const cublasRemedy =
+  "Install a CUDA toolkit, or NVIDIA's wheel: pip install nvidia-cublas (CUDA 13) or nvidia-cublas-cu12; " +
+  "or name the library's folder in RLHF_CUDA_LIBRARIES.";
 const remedies: Readonly<Record<Part, string>> = {
   driver:
     "Install NVIDIA's driver, 525 or newer; in a container, start it with its GPUs (docker run --gpus all).",
   nvrtc:
     "Install a CUDA toolkit, or NVIDIA's wheel: pip install nvidia-cuda-nvrtc (CUDA 13) or nvidia-cuda-nvrtc-cu12; " +
     "or name the library's folder in RLHF_CUDA_LIBRARIES.",
-  cublas:
-    "Install a CUDA toolkit, or NVIDIA's wheel: pip install nvidia-cublas (CUDA 13) or nvidia-cublas-cu12; " +
-    "or name the library's folder in RLHF_CUDA_LIBRARIES.",
+  cublas: cublasRemedy,
+  cublasLt: cublasRemedy,
 };
 
 /** Paths below `parent` whose last part matches; none where there is no such folder. */

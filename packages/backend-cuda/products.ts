@@ -1,13 +1,14 @@
-/** Matrix products by cuBLAS, in the precision that was chosen (docs/decisions/0006-cuda-precision.md). */
+/** Matrix products by cuBLAS and cuBLASLt, in the precision that was chosen (docs/decisions/0006-cuda-precision.md). */
 import type * as tf from "@tensorflow/tfjs-core";
 import type { Allocator, Block } from "./allocator.ts";
 import type { CudaBackend } from "./backend.ts";
 import type { Device } from "./device.ts";
 import { addressOf } from "./driver.ts";
+import { Epilogues, type ProductWithEpilogue } from "./epilogues.ts";
 
 /**
  * How matrix products are computed; sums are float32 always. `fp32`: as written. `tf32`: tensor cores read 10 bits of
- * the operands' mantissas. `bf16`: the operands are rounded to bf16.
+ * the operands' mantissas. `bf16`: the operands are rounded to bf16, and activations lie so in memory.
  */
 export type Precision = "fp32" | "tf32" | "bf16";
 export const precisions: ReadonlyArray<Precision> = ["fp32", "tf32", "bf16"];
@@ -16,6 +17,7 @@ export const precisions: ReadonlyArray<Precision> = ["fp32", "tf32", "bf16"];
 export interface Product {
   readonly a: tf.TensorInfo;
   readonly b: tf.TensorInfo;
+  /** Float32, or an activation. */
   readonly c: tf.TensorInfo;
   readonly m: number;
   readonly n: number;
@@ -42,6 +44,7 @@ const bfloat16 = 14;
 const compute32 = 68;
 const computeTf32 = 77;
 const defaultAlgorithm = -1;
+const typeOf = (rounded: boolean): number => (rounded ? bfloat16 : float32);
 
 /** What NVIDIA recommends for Hopper; a workspace of our own lets products be captured in a graph. */
 const workspaceBytes = 32 * 2 ** 20;
@@ -51,6 +54,7 @@ export class Products {
   readonly #constants = Float32Array.of(1, 0);
   readonly #constantsAddress = addressOf(this.#constants);
   readonly #workspace: Block;
+  readonly #epilogues: Epilogues;
   #precision: Precision = "fp32";
 
   constructor(device: Device, allocator: Allocator, precision: Precision) {
@@ -58,6 +62,7 @@ export class Products {
     this.precision = precision;
     this.#workspace = allocator.take(workspaceBytes, "cuBLAS", "its workspace");
     device.cublas.cublasSetWorkspace(device.cublasHandle, this.#workspace.pointer, workspaceBytes);
+    this.#epilogues = new Epilogues(device, this.#workspace);
   }
 
   get precision(): Precision {
@@ -78,16 +83,29 @@ export class Products {
     this.#precision = precision;
   }
 
+  /** Whether it could be enqueued: cuBLASLt has no kernel for some sizes. */
+  runWithEpilogue(backend: CudaBackend, product: ProductWithEpilogue): boolean {
+    const types = {
+      operand: typeOf(backend.rounds),
+      result: typeOf(backend.liesRounded(product.c)),
+      compute: this.#compute,
+    };
+    return this.#epilogues.run(backend, product, types);
+  }
+
+  get #compute(): number {
+    return this.#precision === "tf32" && this.#device.capability >= 80 ? computeTf32 : compute32;
+  }
+
   run(backend: CudaBackend, product: Product): void {
     const { a, b, c, m, n, k, transposeA = false, transposeB = false, beta = 0 } = product;
     const { lda = transposeA ? m : k, ldb = transposeB ? k : n, ldc = n } = product;
     const { aOffset = 0, bOffset = 0, cOffset = 0 } = product;
     const { batch = { count: 1, a: 0, b: 0, c: 0 } } = product;
     if (m === 0 || n === 0 || batch.count === 0) return;
-    const rounded = this.#precision === "bf16" && k > 0;
-    const [type, size] = rounded ? [bfloat16, 2] : [float32, 4];
-    const pointer = (tensor: tf.TensorInfo, offset: number) =>
-      (rounded ? backend.bf16Of(tensor) : backend.pointerOf(tensor)) + size * offset;
+    const [rounded, roundedResult] = [backend.rounds, backend.liesRounded(c)];
+    const pointer = (tensor: tf.TensorInfo, offset: number, rounded: boolean) =>
+      rounded ? backend.bf16Of(tensor) + 2 * offset : backend.pointerOf(tensor) + 4 * offset;
     const one = this.#constantsAddress;
     // cuBLAS counts column by column, where C is its transpose: Cᵀ = Bᵀ Aᵀ.
     this.#device.cublas.cublasGemm(
@@ -98,23 +116,23 @@ export class Products {
       m,
       k,
       one,
-      pointer(b, bOffset),
-      type,
+      pointer(b, bOffset, rounded),
+      typeOf(rounded),
       ldb,
       batch.b,
-      pointer(a, aOffset),
-      type,
+      pointer(a, aOffset, rounded),
+      typeOf(rounded),
       lda,
       batch.a,
       beta === 1 ? one : one + 4,
-      backend.pointerOf(c) + 4 * cOffset,
-      float32,
+      pointer(c, cOffset, roundedResult),
+      typeOf(roundedResult),
       ldc,
       batch.c,
       batch.count,
-      this.#precision === "tf32" && this.#device.capability >= 80 ? computeTf32 : compute32,
+      this.#compute,
       defaultAlgorithm,
     );
-    backend.written(c);
+    if (!roundedResult) backend.written(c);
   }
 }

@@ -1,5 +1,6 @@
 // How the threads of a block run: as fibers, one after another, warp by warp, so that barriers and shuffles mean what
-// they mean on a GPU. A barrier that not all threads reach is an error, not a hang.
+// they mean on a GPU. A barrier that not all threads reach is an error, not a hang. Every other launch runs its blocks,
+// warps and threads from the last to the first: a kernel that relies on an order, for it lacks a barrier, shows.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -25,6 +26,9 @@ static std::vector<Thread> threads;
 /// The thread that runs.
 static unsigned current;
 static char* dynamic_shared;
+/// Whether this launch runs from the last to the first.
+static bool backwards;
+static unsigned nth(unsigned i, unsigned count) { return backwards ? count - 1 - i : i; }
 /// What went wrong in this launch; nullptr: nothing.
 static const char* failure;
 /// What a warp's threads show each other, twice: one may already write its next value while another still reads.
@@ -69,7 +73,8 @@ static unsigned vote(unsigned mask, bool value) {
 static void run_warp(unsigned first, unsigned last) {
   while (!failure) {
     unsigned at_warp = 0, at_block = 0;
-    for (unsigned i = first; i < last; i++) {
+    for (unsigned lane = 0; lane < last - first; lane++) {
+      const unsigned i = first + nth(lane, last - first);
       Thread& thread = threads[i];
       if (thread.state == State::ready) {
         current = i;
@@ -96,7 +101,11 @@ static void run_block(void (*body)()) {
   const unsigned count = threads.size();
   std::fill_n(turn, count, 0);
   while (!failure) {
-    for (unsigned first = 0; first < count; first += 32) run_warp(first, std::min(count, first + 32));
+    const unsigned warps = (count + 31) / 32;
+    for (unsigned warp = 0; warp < warps; warp++) {
+      const unsigned first = 32 * nth(warp, warps);
+      run_warp(first, std::min(count, first + 32));
+    }
     bool waiting = false;
     for (Thread& thread : threads) {
       if (thread.state != State::at_block_barrier) continue;
@@ -112,7 +121,7 @@ static void run_plain_block(void (*body)()) {
   for (unsigned z = 0; z < block_size.z; z++) {
     for (unsigned y = 0; y < block_size.y; y++) {
       for (unsigned x = 0; x < block_size.x; x++) {
-        thread_index = {x, y, z};
+        thread_index = {nth(x, block_size.x), nth(y, block_size.y), nth(z, block_size.z)};
         body();
       }
     }
@@ -152,13 +161,14 @@ struct Entry<kernel, void (*)(Parameters...)> {
     grid_size = {grid[0], grid[1], grid[2]};
     block_size = {block[0], block[1], block[2]};
     failure = nullptr;
+    backwards = !backwards;
     if (has_barriers) threads.resize(block[0] * block[1] * block[2]);
     const size_t bytes = (shared / 128 + 1) * 128;
     dynamic_shared = static_cast<char*>(aligned_alloc(128, bytes));
     for (unsigned z = 0; z < grid[2]; z++) {
       for (unsigned y = 0; y < grid[1]; y++) {
         for (unsigned x = 0; x < grid[0] && !failure; x++) {
-          block_index = {x, y, z};
+          block_index = {nth(x, grid[0]), nth(y, grid[1]), nth(z, grid[2])};
           memset(dynamic_shared, 0xff, bytes);
           if (has_barriers) run_block(body);
           else run_plain_block(body);

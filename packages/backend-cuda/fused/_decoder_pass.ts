@@ -40,7 +40,7 @@ export interface Weights {
   readonly unembedding: tf.TensorInfo;
 }
 
-/** The weights that products read, and the others. */
+/** The weights that products read, the biases that they may add in bf16, and all but the former as they are. */
 export const weightsOf = ({ blocks, finalNorm, ...tables }: Weights) => {
   const affine = blocks.flatMap(({ qkv, attentionOut, up, down }) => [qkv, attentionOut, up, down]);
   const norms = blocks.flatMap(({ attentionNorm, feedForwardNorm }) => [attentionNorm, feedForwardNorm]);
@@ -48,6 +48,7 @@ export const weightsOf = ({ blocks, finalNorm, ...tables }: Weights) => {
     tensors.filter((tensor) => tensor !== undefined);
   return {
     products: [tables.unembedding, ...affine.map(({ weight }) => weight)],
+    biases: present(blocks.flatMap(({ qkv, up }) => [qkv.bias, up.bias])),
     others: present([
       tables.tokenEmbedding,
       tables.positionEmbedding,
@@ -184,10 +185,10 @@ const attention = (
   const { qkv, slots, positions, rows, layer, own } = step;
   const [keys, values] = [cache.keys[layer]!, cache.values[layer]!];
   const { length } = cache;
-  const type = cache.rounded ? "bf16" : "float";
+  const [stored, type] = [{ stored: qkv }, cache.rounded ? "bf16" : "float"];
   const pairs = rows * (heads + 2 * kvHeads) * Math.ceil(headDim / 2);
   backend.launch("fused_decode", `fused_decode_write_${type}`, { grid: blocksOf(pairs), block: threads }, [
-    qkv,
+    stored,
     slots,
     positions,
     keys,
@@ -201,17 +202,16 @@ const attention = (
   ]);
   const dim = dims.find((known) => headDim <= known)!;
   const splits = Math.ceil(length / splitSize);
-  const y = own(backend.output([rows, heads * headDim]));
+  const y = own(backend.activation([rows, heads * headDim]));
   const partials = own(backend.output(splits > 1 ? [rows, heads, splits, dim + 2] : [1]));
   const name = `fused_decode_attention_${dim}_${vectorOf(headDim)}_${type}`;
   backend.launch("fused_decode", name, { grid: [rows, heads, splits], block: threads }, [
-    qkv,
+    stored,
     slots,
     positions,
     keys,
     values,
-    y,
-    splits > 1 ? null : { bf16Target: y },
+    { stored: y },
     partials,
     heads,
     kvHeads,
@@ -224,8 +224,7 @@ const attention = (
     const launch = { grid: [rows, heads], block: rowThreads(headDim, threads) } as const;
     backend.launch("fused_decode", `fused_decode_join_${dim}`, launch, [
       partials,
-      y,
-      { bf16Target: y },
+      { stored: y },
       heads,
       headDim,
       splits,

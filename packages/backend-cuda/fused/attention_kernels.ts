@@ -20,7 +20,7 @@ const viewOf = (
 ) => {
   const [batch, time, width] = qkv.shape as [number, number, number];
   const headDim = width / (heads + 2 * kvHeads);
-  const variant = attentionVariant(headDim, backend.precision === "bf16");
+  const variant = attentionVariant(headDim, backend.rounds);
   if (!variant) throw new RangeError(`Cannot run ${op}: headDim may be at most 256, got ${headDim}`);
   // Scores are taken in base 2.
   const scale = { f32: Math.LOG2E / Math.sqrt(headDim) };
@@ -32,14 +32,17 @@ const attention = kernel<"qkv" | "segments", AttentionAttributes>(({ op, inputs,
   const { heads } = attrs;
   const { batch, time, headDim, variant, rest } = viewOf(op, backend, qkv, attrs);
   const { suffix, dim, threads: block, forward } = variant;
-  const y = backend.output([batch, time, heads * headDim]);
+  const onTensorCores = suffix !== "";
+  const shape = [batch, time, heads * headDim];
+  const y = onTensorCores ? backend.activation(shape) : backend.output(shape);
+  const lying = (tensor: tf.TensorInfo) => (onTensorCores ? { bf16: tensor } : tensor);
   const logSumExp = backend.output([batch, heads, time]);
   const grid = [blocksOf(time, forward.rows), heads, batch] as const;
   backend.launch(
     `fused_attention${suffix}`,
     `fused_attention${suffix}_${dim}`,
     { grid, block, shared: forward.shared },
-    [qkv, segments ?? null, y, ...(suffix === "" ? [] : [{ bf16Target: y }]), logSumExp, ...rest],
+    [lying(qkv), segments ?? null, lying(y), logSumExp, ...rest],
   );
   backend.keepWith(y, [logSumExp]);
   return y;
@@ -51,19 +54,19 @@ const attentionGrad = kernel<"dy" | "qkv" | "y" | "segments", AttentionAttribute
     const { heads, kvHeads } = attrs;
     const { batch, time, headDim, variant, rest } = viewOf(op, backend, qkv, attrs);
     const [logSumExp] = backend.keptWith(op, y);
-    const dqkv = backend.output(qkv.shape);
-    const delta = backend.output([batch, heads, time]);
     const { suffix, dim, threads: block, keyGrad, queryGrad } = variant;
+    const onTensorCores = suffix !== "";
+    const dqkv = onTensorCores ? backend.activation(qkv.shape) : backend.output(qkv.shape);
+    const lying = (tensor: tf.TensorInfo) => (onTensorCores ? { bf16: tensor } : tensor);
+    const delta = backend.output([batch, heads, time]);
     const rows = batch * time * heads;
     backend.launch(
       "fused_attention_grad",
       "fused_attention_delta",
       { grid: blocksOf(rows, threads / 32), block: threads },
-      [dy, y, delta, rows, time, heads, headDim],
+      [{ stored: dy }, { stored: y }, delta, rows, time, heads, headDim],
     );
-    // Both launches write their part of the copy.
-    const target = suffix === "" ? [] : [{ pointer: backend.bf16Target(dqkv) }];
-    const args = [dy, qkv, segments ?? null, logSumExp!, delta, dqkv, ...target, ...rest];
+    const args = [lying(dy), lying(qkv), segments ?? null, logSumExp!, delta, lying(dqkv), ...rest];
     const launch = (part: string, { rows, shared }: typeof keyGrad, partHeads: number) =>
       backend.launch(
         `fused_attention_grad${suffix}`,

@@ -117,10 +117,10 @@ const recordedStep = (
 
 /** Where everything lies that a step reads of the weights; makes the rounded copies that it will want. */
 const addressesOf = (backend: CudaBackend, weights: Weights): ReadonlyArray<number> => {
-  const { products, others } = weightsOf(weights);
-  const rounded = backend.precision === "bf16";
+  const { products, biases, others } = weightsOf(weights);
   return [
-    ...products.map((weight) => (rounded ? backend.bf16Of(weight) : backend.pointerOf(weight))),
+    ...products.map((weight) => (backend.rounds ? backend.bf16Of(weight) : backend.pointerOf(weight))),
+    ...(backend.rounds ? biases.map((bias) => backend.bf16Of(bias)) : []),
     ...others.map((weight) => backend.pointerOf(weight)),
   ];
 };

@@ -2,6 +2,7 @@
 import type { Kernel } from "../_kernel.ts";
 import { attentionKernels } from "./attention_kernels.ts";
 import { decodeKernels } from "./decode_kernels.ts";
+import { decoderBlockKernels } from "./decoder_block_kernels.ts";
 import { layerKernels } from "./layer_kernels.ts";
 import { linearKernels } from "./linear_kernels.ts";
 import { logProbKernels } from "./log_prob_kernels.ts";
@@ -12,6 +13,7 @@ import { sampleKernels } from "./sample_kernel.ts";
 export const fusedKernels: Record<string, Kernel> = {
   ...attentionKernels,
   ...decodeKernels,
+  ...decoderBlockKernels,
   ...layerKernels,
   ...linearKernels,
   ...logProbKernels,

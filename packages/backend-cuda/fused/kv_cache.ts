@@ -38,7 +38,7 @@ export class CudaKvCache {
     this.layers = size.layers;
     this.slots = size.slots;
     this.length = size.length;
-    this.rounded = backend.precision === "bf16";
+    this.rounded = backend.rounds;
     const elements = (size.slots + 1) * heads.kvHeads * size.length * heads.headDim;
     const empty = () => backend.output([this.rounded ? Math.ceil(elements / 2) : elements]);
     this.keys = Array.from({ length: size.layers }, empty);

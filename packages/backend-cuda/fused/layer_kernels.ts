@@ -14,12 +14,12 @@ const rope = kernel<
   const rows = sizeOf(positions.shape);
   const parts = heads + 2 * kvHeads;
   const headDim = qkv.shape.at(-1)! / parts;
-  const rotated = backend.output(qkv.shape);
+  const rotated = backend.activation(qkv.shape);
   const grid = [blocksOf((rows * headDim) / 2), Math.ceil(parts / headsPerThread)] as const;
   backend.launch("fused_layers", "fused_rope", { grid, block: threads }, [
-    qkv,
+    { stored: qkv },
     positions,
-    rotated,
+    { stored: rotated },
     rows,
     heads,
     kvHeads,
@@ -33,23 +33,23 @@ const rope = kernel<
 const swiglu = kernel<"x">(({ inputs: { x }, backend }) => {
   const [rows, both] = x.shape as [number, number];
   const width = both / 2;
-  const y = backend.output([rows, width]);
+  const y = backend.activation([rows, width]);
   const [size, vector] = [rows * width, vectorOf(width)];
   const launch = { grid: blocksOf(size / vector), block: threads };
-  backend.launch("fused_layers", `fused_swiglu_${vector}`, launch, [x, y, { bf16Target: y }, size, width]);
+  const args = [{ stored: x }, { stored: y }, size, width];
+  backend.launch("fused_layers", `fused_swiglu_${vector}`, launch, args);
   return y;
 });
 
 const swigluGrad = kernel<"dy" | "x">(({ inputs: { dy, x }, backend }) => {
   const [rows, width] = dy.shape as [number, number];
-  const dx = backend.output(x.shape);
+  const dx = backend.activation(x.shape);
   const [size, vector] = [rows * width, vectorOf(width)];
   const launch = { grid: blocksOf(size / vector), block: threads };
   backend.launch("fused_layers", `fused_swiglu_grad_${vector}`, launch, [
-    dy,
-    x,
-    dx,
-    { bf16Target: dx },
+    { stored: dy },
+    { stored: x },
+    { stored: dx },
     size,
     width,
   ]);

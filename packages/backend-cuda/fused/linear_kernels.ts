@@ -1,4 +1,4 @@
-/** Linear maps: the product by cuBLAS, what follows or precedes it in one pass over memory. */
+/** Linear maps: the product by cuBLAS with what follows it, where it can, or in one more pass over memory. */
 import type * as tf from "@tensorflow/tfjs-core";
 import { type Kernel, kernel } from "../_kernel.ts";
 import type { CudaBackend } from "../backend.ts";
@@ -20,6 +20,12 @@ const activationNumber = (op: string, activation: string | null): number => {
   return number;
 };
 
+/**
+ * Whether the result of a map may lie in bf16: not what needs more digits than that, logits (of an unembedding, which
+ * lies transposed) and scores (a column).
+ */
+const mayRound = (out: number, transposeWeight: boolean): boolean => !transposeWeight && out > 1;
+
 const linear = kernel<"x" | "weight" | "bias" | "residual", LinearAttributes>(
   ({ op, inputs, attrs, backend }) => {
     const { x, weight, bias, residual } = inputs as Partial<typeof inputs> &
@@ -28,30 +34,44 @@ const linear = kernel<"x" | "weight" | "bias" | "residual", LinearAttributes>(
     const activation = activationNumber(op, attrs.activation);
     const [rows, inner] = x.shape as [number, number];
     const out = weight.shape[transposeWeight ? 0 : 1]!;
-    const product = backend.output([rows, out]);
-    backend.gemm({ a: x, b: weight, c: product, m: rows, n: out, k: inner, transposeB: transposeWeight });
-    if (!activation && !bias && !residual) return product;
-    const y = activation ? backend.output([rows, out]) : product;
+    const made = () =>
+      mayRound(out, transposeWeight) ? backend.activation([rows, out]) : backend.output([rows, out]);
+    // The residual stream is float32.
+    const y = residual ? backend.output([rows, out]) : made();
+    const z = activation ? made() : undefined;
+    if (z) backend.keepWith(y, [z]);
+    const sizes = { a: x, b: weight, m: rows, n: out, k: inner, transposeB: transposeWeight };
+    const one = followsInProduct(backend, activation, bias, residual);
+    if (one && backend.gemmWithEpilogue({ ...sizes, c: y, bias, residual, z })) return y;
+    const product = z ?? (residual && backend.rounds ? made() : y);
+    backend.gemm({ ...sizes, c: product });
+    if (!activation && !bias && !residual) return y;
     const [size, vector] = [rows * out, vectorOf(out)];
     backend.launch(
       "fused_linear",
       `fused_linear_epilogue_${activation}_${vector}`,
       { grid: blocksOf(size / vector), block: threads },
-      [
-        product,
-        bias ?? null,
-        residual ?? null,
-        y,
-        // Without an activation y is part of the residual stream or goes to attention, not to a product.
-        activation ? { bf16Target: y } : null,
-        size,
-        out,
-      ],
+      [{ stored: product }, bias ?? null, residual ? { stored: residual } : null, { stored: y }, size, out],
     );
-    if (activation) backend.keepWith(y, [product]);
+    if (product !== y && product !== z) backend.free(product);
     return y;
   },
 );
+
+/**
+ * Whether cuBLASLt knows what follows the product: a bias, a residual, and, where results are rounded anyway, its
+ * approximation of GELU, which need not have float32's digits.
+ */
+const followsInProduct = (
+  backend: CudaBackend,
+  activation: number,
+  bias: tf.TensorInfo | undefined,
+  residual: tf.TensorInfo | undefined,
+): boolean => {
+  if (activation)
+    return activation === activationNumbers.geluTanh && backend.rounds && bias !== undefined && !residual;
+  return bias !== undefined || residual !== undefined;
+};
 
 const linearGrad = kernel<"dy" | "x" | "weight" | "y", LinearAttributes & { readonly hasBias: boolean }>(
   ({ op, inputs: { dy, x, weight, y }, attrs, backend }) => {
@@ -60,10 +80,10 @@ const linearGrad = kernel<"dy" | "x" | "weight" | "y", LinearAttributes & { read
     const [rows, inner] = x.shape as [number, number];
     const out = dy.shape[1]!;
     const z = activation ? backend.keptWith(op, y)[0]! : null;
-    const dz = z ? backend.output([rows, out]) : dy;
+    const dz = z ? backend.activation([rows, out]) : dy;
     const dbias = hasBias ? backend.output([out]) : undefined;
     if (z || dbias) preGradient(backend, activation, { dy, z, dz, dbias }, rows, out);
-    const [dx, dweight] = [backend.output([rows, inner]), backend.output(weight.shape)];
+    const [dx, dweight] = [backend.activation([rows, inner]), backend.output(weight.shape)];
     backend.gemm({ a: dz, b: weight, c: dx, m: rows, n: inner, k: out, transposeB: !transposeWeight });
     const [a, b, m, n] = transposeWeight ? [dz, x, out, inner] : [x, dz, inner, out];
     backend.gemm({ a, b, c: dweight, m, n, k: rows, transposeA: true });
@@ -72,7 +92,7 @@ const linearGrad = kernel<"dy" | "x" | "weight" | "y", LinearAttributes & { read
   },
 );
 
-/** dz = dy · activation'(z) and dbias = Σ dz over the rows. */
+/** dz = dy · activation'(z) and dbias = Σ dz over the rows; without an activation dz is dy. */
 const preGradient = (
   backend: CudaBackend,
   activation: number,
@@ -97,7 +117,7 @@ const preGradient = (
     "fused_linear",
     `fused_linear_gradient_${activation}_${vector}`,
     { grid: [columns, groups], block: threads },
-    [dy, z, dz, { bf16Target: dz }, partials, rows, out, groupRows],
+    [{ stored: dy }, z && { stored: z }, z ? { stored: dz } : { copyOf: dy }, partials, rows, out, groupRows],
   );
   if (dbias && partials) sumPartials(backend, partials, [dbias]);
 };

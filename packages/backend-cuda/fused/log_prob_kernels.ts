@@ -53,17 +53,12 @@ const gather = (
   ]);
 };
 
-/**
- * Gradients of a chunk of logits, in `dlogits`, which may be the logits.
- *
- * @param forProducts nothing but products reads them: where those round, dlogits exists rounded only
- */
+/** Gradients of a chunk of logits, in `dlogits`, which may be the logits. */
 const logitGradient = (
   backend: CudaBackend,
   tensors: Readonly<Record<"dy" | "logits" | "ids" | "normalizer" | "dlogits", tf.TensorInfo>>,
   first: number,
   temperature: number,
-  forProducts: boolean,
 ): void => {
   const { dy, logits, ids, normalizer, dlogits } = tensors;
   const [rows, columns] = logits.shape as [number, number];
@@ -72,8 +67,7 @@ const logitGradient = (
     logits,
     ids,
     normalizer,
-    dlogits,
-    forProducts ? { bf16Target: dlogits } : null,
+    { stored: dlogits },
     columns,
     first,
     { f32: 1 / temperature },
@@ -93,7 +87,7 @@ const tokenLogProbsGrad = kernel<"dy" | "logits" | "ids" | "y", Temperature>(
   ({ op, inputs: { dy, logits, ids, y }, attrs, backend }) => {
     const [normalizer] = backend.keptWith(op, y) as [tf.TensorInfo];
     const dlogits = backend.output(logits.shape);
-    logitGradient(backend, { dy, logits, ids, normalizer, dlogits }, 0, attrs.temperature, false);
+    logitGradient(backend, { dy, logits, ids, normalizer, dlogits }, 0, attrs.temperature);
     return dlogits;
   },
 );
@@ -162,8 +156,9 @@ const linearTokenLogProbsGrad = kernel<"dy" | "hidden" | "unembedding" | "ids" |
       const { first, columns } = chunk;
       const logits = kept ?? chunkLogits(backend, hidden, unembedding, chunk);
       // What is kept belongs to logProbs, whose gradient may be asked for again.
-      const dlogits = kept ? backend.output(kept.shape) : logits;
-      logitGradient(backend, { dy, logits, ids, normalizer, dlogits }, first, attrs.temperature, true);
+      const dlogits = kept || backend.rounds ? backend.activation([rows, columns]) : logits;
+      logitGradient(backend, { dy, logits, ids, normalizer, dlogits }, first, attrs.temperature);
+      if (!kept && dlogits !== logits) backend.free(logits);
       const offset = first * width;
       backend.gemm({
         a: dlogits,

@@ -16,7 +16,7 @@ const forward = (
   const { x, gain, bias } = tensors;
   const [rows, width] = x.shape as [number, number];
   const vector = vectorOf(width);
-  const y = backend.output([rows, width]);
+  const y = backend.activation([rows, width]);
   const stats = backend.output(norm === "layer" ? [rows, 2] : [rows]);
   // A block a row where the rows alone leave the GPU idle, or where one is too long for a warp.
   const block = rows < 8 * backend.device.multiprocessors || width > 4096;
@@ -25,11 +25,10 @@ const forward = (
     : { grid: Math.ceil(rows / 4), block: 128 };
   const name = `fused_${norm}_norm_${block ? "block" : "warp"}_${vector}`;
   backend.launch("fused_norm", name, launch, [
-    x,
+    { stored: x },
     gain,
     bias,
-    y,
-    { bf16Target: y },
+    { stored: y },
     stats,
     rows,
     width,
@@ -42,11 +41,17 @@ const forward = (
 /** The widest rows of which a block of 512 threads keeps all columns in registers. */
 const widest = { 1: 512 * 32, 4: 512 * 4 * 8 } as const;
 
-const backward = (
+/**
+ * Gradients by x and by the weights.
+ *
+ * @param residual the gradient that reaches x past the norm, which is added; then products read the sum
+ */
+export const normGradient = (
   norm: Norm,
   op: string,
   backend: CudaBackend,
   tensors: Readonly<Record<"dy" | "x" | "gain" | "y", tf.TensorInfo>>,
+  residual?: tf.TensorInfo,
 ): tf.TensorInfo[] => {
   const { dy, x, gain, y } = tensors;
   const [rows, width] = x.shape as [number, number];
@@ -64,11 +69,13 @@ const backward = (
   const groups = Math.min(rows, 2 * backend.device.multiprocessors);
   const partials = backend.output([groups, sums * width]);
   backend.launch("fused_norm", `fused_${norm}_norm_grad_${vector}_${runs}`, { grid: groups, block }, [
-    dy,
-    x,
+    { stored: dy },
+    { stored: x },
     gain,
     stats!,
-    dx,
+    residual ? { stored: residual } : null,
+    { stored: dx },
+    residual ? { copyOf: dx } : null,
     partials,
     rows,
     width,
@@ -85,10 +92,10 @@ const rmsNorm = kernel<"x" | "gain", Epsilon>(({ inputs, attrs, backend }) =>
   forward("rms", backend, { ...inputs, bias: null }, attrs.epsilon),
 );
 const layerNormGrad = kernel<"dy" | "x" | "gain" | "y">(({ op, inputs, backend }) =>
-  backward("layer", op, backend, inputs),
+  normGradient("layer", op, backend, inputs),
 );
 const rmsNormGrad = kernel<"dy" | "x" | "gain" | "y">(({ op, inputs, backend }) =>
-  backward("rms", op, backend, inputs),
+  normGradient("rms", op, backend, inputs),
 );
 
 export const normKernels: Record<string, Kernel> = {

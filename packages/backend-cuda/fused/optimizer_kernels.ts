@@ -21,8 +21,18 @@ const layOut = (backend: CudaBackend, tensors: Tensors) => {
   return { firstChunks: backend.upload(firstChunks), sizes: backend.upload(sizes), chunks };
 };
 
-const addressesOf = (backend: CudaBackend, tensors: Tensors): tf.TensorInfo =>
-  backend.upload(BigUint64Array.from(tensors, (tensor) => BigInt(backend.pointerOf(tensor))));
+const tableOf = (backend: CudaBackend, addresses: ReadonlyArray<number>): tf.TensorInfo =>
+  backend.upload(BigUint64Array.from(addresses, BigInt));
+
+/**
+ * A parameter that may change in place, and the address of its bf16 copy where it has one. The copy keeps its place, so
+ * recorded decoding steps stay right.
+ */
+const updatable = (backend: CudaBackend, op: string, name: string, tensor: tf.TensorInfo) => {
+  const wanted = backend.dataOf(tensor).bf16 !== undefined;
+  const param = backend.writable(op, name, tensor);
+  return { param, copy: wanted ? backend.copyTarget(param) : 0 };
+};
 
 /** In place; where a buffer has another owner, that owner keeps the old values. */
 const adamw = kernel<
@@ -44,14 +54,17 @@ const adamw = kernel<
   const { params, grads, learningRate, beta1, beta2, epsilon, step, gradScale, weightDecays } = attrs;
   const writable = (name: string, tensors: Tensors) =>
     tensors.map((tensor, i) => backend.writable(op, `${name} ${i}`, tensor));
-  const updated = writable("parameter", params);
+  const updated = params.map((param, i) => updatable(backend, op, `parameter ${i}`, param));
   const first = writable("first moment", attrs.firstMoments);
   const second = writable("second moment", attrs.secondMoments);
-  const addresses = addressesOf(
+  const addresses = tableOf(
     backend,
-    updated.flatMap((param, i) => [param, grads[i]!, first[i]!, second[i]!]),
+    updated.flatMap(({ param, copy }, i) => [
+      ...[param, grads[i]!, first[i]!, second[i]!].map((tensor) => backend.pointerOf(tensor)),
+      copy,
+    ]),
   );
-  const { firstChunks, sizes, chunks } = layOut(backend, updated);
+  const { firstChunks, sizes, chunks } = layOut(backend, params);
   const keeps = backend.upload(Float32Array.from(weightDecays, (decay) => 1 - learningRate * decay));
   backend.launch("fused_optimizer", "fused_adamw", { grid: chunks, block: threads }, [
     addresses,
@@ -71,7 +84,10 @@ const adamw = kernel<
 });
 
 const globalNorm = kernel<never, { readonly tensors: Tensors }>(({ attrs: { tensors }, backend }) => {
-  const addresses = addressesOf(backend, tensors);
+  const addresses = tableOf(
+    backend,
+    tensors.map((tensor) => backend.pointerOf(tensor)),
+  );
   const { firstChunks, sizes, chunks } = layOut(backend, tensors);
   const [partials, norm] = [backend.output([chunks]), backend.output([])];
   backend.launch("fused_optimizer", "fused_squares", { grid: chunks, block: threads }, [
@@ -95,7 +111,7 @@ const addInto = kernel<"sum" | "term">(({ op, inputs: { sum, term }, backend }) 
     ? backend.relabelled(backend.writable(op, "sum", sum), sum.shape)
     : backend.output(sum.shape);
   const launch = { grid: blocksOf(size / 4), block: threads };
-  backend.launch("fused_optimizer", "fused_add_into", launch, [sum, term, total, size]);
+  backend.launch("fused_optimizer", "fused_add_into", launch, [sum, { stored: term }, total, size]);
   return total;
 });
 

@@ -1,16 +1,16 @@
 // Between the types in which numbers lie in memory.
+#include "stored.cuh"
 
 // Four elements a thread.
 extern "C" __global__ void to_bf16_array(const float* x, bf16* y, int size) {
   const unsigned first = 4 * thread_number();
-  if (first + 4 <= size) {
-    const float4 four = *(const float4*)(x + first);
-    const unsigned low = to_bf16(four.x) | ((unsigned)to_bf16(four.y) << 16);
-    const unsigned high = to_bf16(four.z) | ((unsigned)to_bf16(four.w) << 16);
-    *(uint2*)(y + first) = make_uint2(low, high);
-    return;
-  }
+  if (first + 4 <= size) return store_rounded<4>(y + first, load_floats<4>(x + first));
   for (unsigned i = first; i < size; i++) y[i] = to_bf16(x[i]);
+}
+extern "C" __global__ void from_bf16_array(const bf16* x, float* y, int size) {
+  const unsigned first = 4 * thread_number();
+  if (first + 4 <= size) return store_floats<4>(y + first, load_rounded<4>(x + first));
+  for (unsigned i = first; i < size; i++) y[i] = from_bf16(x[i]);
 }
 
 // As JavaScript: towards zero, modulo 2^32, and 0 for NaN and infinities.

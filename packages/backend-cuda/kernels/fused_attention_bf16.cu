@@ -1,5 +1,4 @@
-// fused_attention.cu on tensor cores: operands are rounded to bf16 where they enter shared memory, sums and the softmax
-// are float32. Four warps own 16 queries each of a tile of 64; the weights go from the accumulators of one product into
+// fused_attention.cu on tensor cores: q|k|v and the result lie in bf16, sums and the softmax are float32. Four warps own 16 queries each of a tile of 64; the weights go from the accumulators of one product into
 // the next without touching memory (Dao 2023, arXiv:2307.08691).
 #include "fused_common.cuh"
 #include "fused_attention.cuh"
@@ -17,8 +16,8 @@ __device__ inline float quad_max(float value) {
 
 /// Grid: tiles of 64 queries × heads × batch; 128 threads.
 template <int D, int N>
-__device__ inline void attend(const float* qkv, const int* segments, float* y, bf16* rounded, float* logSumExp,
-                              AttentionView v, bool causal, float scale) {
+__device__ inline void attend(const bf16* qkv, const int* segments, bf16* y, float* logSumExp, AttentionView v, bool causal,
+                              float scale) {
   constexpr int M = 64, T = N / 8;
   extern __shared__ float4 memory[];
   unsigned *q = reinterpret_cast<unsigned*>(memory), *k = q + M * kColumnPairs<D>, *values = k + N * kColumnPairs<D>;
@@ -26,7 +25,7 @@ __device__ inline void attend(const float* qkv, const int* segments, float* y, b
   int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, head = blockIdx.y, batch = blockIdx.z;
   int first = static_cast<int>(gridDim.x - 1 - blockIdx.x) * M;
   if (segments) segments += batch * v.time;
-  const float* keys = qkv + v.head(batch, v.keyPart(head));
+  const bf16* keys = qkv + v.head(batch, v.keyPart(head));
   load_column_pairs<D, M>(q, qkv + v.head(batch, head), v.rowStride(), first, v.time, v.headDim);
   int rows[2] = {first + warp * 16 + g, first + warp * 16 + g + 8}, own[2];
   for (int r = 0; r < 2; r++) own[r] = segment_of(segments, rows[r], v.time);
@@ -82,16 +81,16 @@ __device__ inline void attend(const float* qkv, const int* segments, float* y, b
       logSumExp[(static_cast<long long>(batch) * v.heads + head) * v.time + rows[r]] =
           empty ? 0.f : top[r] + log2f(total[r]);
   }
-  store_warp_rows<D>(y, rounded, v.out(batch, head), v.outStride(), first + warp * 16, v.time, v.headDim, sums,
-                     inverse[0], inverse[1]);
+  store_warp_rows<D>(y + v.out(batch, head), v.outStride(), first + warp * 16, v.time, v.headDim, sums, inverse[0],
+                     inverse[1]);
 }
 
 #define ATTENTION(D, N)                                                                                           \
   extern "C" __global__ void __launch_bounds__(128)                                                               \
-      fused_attention_bf16_##D(const float* qkv, const int* segments, float* y, bf16* rounded, float* logSumExp,  \
-                               int time, int heads, int kvHeads, int headDim, int causal, float scale) {          \
+      fused_attention_bf16_##D(const bf16* qkv, const int* segments, bf16* y, float* logSumExp, int time,         \
+                               int heads, int kvHeads, int headDim, int causal, float scale) {                    \
     AttentionView view{time, heads, kvHeads, headDim};                                                            \
-    attend<D, N>(qkv, segments, y, rounded, logSumExp, view, causal != 0, scale);                                 \
+    attend<D, N>(qkv, segments, y, logSumExp, view, causal != 0, scale);                                          \
   }
 ATTENTION(64, 64)
 ATTENTION(128, 64)

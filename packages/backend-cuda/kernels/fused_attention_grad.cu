@@ -6,13 +6,13 @@
 #include "fused_attention.cuh"
 
 /// delta [batch, heads, time] = Σ dy y; a warp a row.
-extern "C" __global__ void fused_attention_delta(const float* dy, const float* y, float* delta, int rows, int time,
+extern "C" __global__ void fused_attention_delta(Stored dy, Stored y, float* delta, int rows, int time,
                                                  int heads, int headDim) {
   int row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (row >= rows) return;
   long long place = static_cast<long long>(row) * headDim;
   float sum = 0.f;
-  for (int j = lane; j < headDim; j += 32) sum += dy[place + j] * y[place + j];
+  for (int j = lane; j < headDim; j += 32) sum += load_stored<1>(dy, place + j).at[0] * load_stored<1>(y, place + j).at[0];
   sum = warp_sum(sum);
   int token = row / heads, head = row % heads;
   if (lane == 0) delta[(static_cast<long long>(token / time) * heads + head) * time + token % time] = sum;

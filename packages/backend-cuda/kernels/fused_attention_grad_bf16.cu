@@ -24,9 +24,8 @@ __device__ inline void load_facts(RowFacts<N>& facts, const float* logSumExp, co
 
 /// Grid: tiles of 64 keys × key/value heads × batch; M queries at a time. Rows of the products are keys.
 template <int D, int M>
-__device__ inline void key_gradients(const float* dy, const float* qkv, const int* segments, const float* logSumExp,
-                                     const float* delta, float* dqkv, bf16* rounded, AttentionView v, bool causal,
-                                     float scale) {
+__device__ inline void key_gradients(const bf16* dy, const bf16* qkv, const int* segments, const float* logSumExp,
+                                     const float* delta, bf16* dqkv, AttentionView v, bool causal, float scale) {
   constexpr int T = M / 8;
   extern __shared__ float4 memory[];
   __shared__ RowFacts<M> facts;
@@ -48,7 +47,7 @@ __device__ inline void key_gradients(const float* dy, const float* qkv, const in
     for (int query = causal ? first / M * M : 0; query < v.time; query += M) {
       if (!tiles_meet(segments, causal, v.time, query, M, first, kOwn)) continue;
       __syncthreads();
-      const float *queries = qkv + v.head(batch, head), *grads = dy + v.out(batch, head);
+      const bf16 *queries = qkv + v.head(batch, head), *grads = dy + v.out(batch, head);
       load_column_pairs<D, M>(q, queries, v.rowStride(), query, v.time, v.headDim);
       load_column_pairs<D, M>(d, grads, v.outStride(), query, v.time, v.headDim);
       load_row_pairs<D, M>(queryPairs, queries, v.rowStride(), query, v.time, v.headDim);
@@ -72,16 +71,15 @@ __device__ inline void key_gradients(const float* dy, const float* qkv, const in
     }
   }
   float inverseRoot = scale * 0.6931471806f;
-  store_warp_rows<D>(dqkv, rounded, keyHead, v.rowStride(), first + warp * 16, v.time, v.headDim, dk, inverseRoot,
+  store_warp_rows<D>(dqkv + keyHead, v.rowStride(), first + warp * 16, v.time, v.headDim, dk, inverseRoot,
                      inverseRoot);
-  store_warp_rows<D>(dqkv, rounded, valueHead, v.rowStride(), first + warp * 16, v.time, v.headDim, dv, 1.f, 1.f);
+  store_warp_rows<D>(dqkv + valueHead, v.rowStride(), first + warp * 16, v.time, v.headDim, dv, 1.f, 1.f);
 }
 
 /// Grid: tiles of 64 queries × heads × batch; N keys at a time.
 template <int D, int N>
-__device__ inline void query_gradients(const float* dy, const float* qkv, const int* segments, const float* logSumExp,
-                                       const float* delta, float* dqkv, bf16* rounded, AttentionView v, bool causal,
-                                     float scale) {
+__device__ inline void query_gradients(const bf16* dy, const bf16* qkv, const int* segments, const float* logSumExp,
+                                       const float* delta, bf16* dqkv, AttentionView v, bool causal, float scale) {
   constexpr int T = N / 8;
   extern __shared__ float4 memory[];
   __shared__ int keySegments[N];
@@ -100,7 +98,7 @@ __device__ inline void query_gradients(const float* dy, const float* qkv, const 
     lse[r] = rows[r] < v.time ? logSumExp[place] : 0.f;
     shift[r] = rows[r] < v.time ? delta[place] : 0.f;
   }
-  const float* keys = qkv + v.head(batch, v.keyPart(head));
+  const bf16* keys = qkv + v.head(batch, v.keyPart(head));
   int end = causal ? min(v.time, first + kOwn) : v.time;
   for (int key = 0; key < end; key += N) {
     if (!tiles_meet(segments, causal, v.time, first, kOwn, key, N)) continue;
@@ -125,16 +123,16 @@ __device__ inline void query_gradients(const float* dy, const float* qkv, const 
     warp_mix<D, T>(ds, keyPairs, dq);
   }
   float inverseRoot = scale * 0.6931471806f;
-  store_warp_rows<D>(dqkv, rounded, v.head(batch, head), v.rowStride(), first + warp * 16, v.time, v.headDim, dq,
-                     inverseRoot, inverseRoot);
+  store_warp_rows<D>(dqkv + v.head(batch, head), v.rowStride(), first + warp * 16, v.time, v.headDim, dq, inverseRoot,
+                     inverseRoot);
 }
 
 #define ATTENTION_GRADIENT(NAME, BODY, D, OTHERS)                                                                  \
   extern "C" __global__ void __launch_bounds__(128)                                                                \
-      NAME(const float* dy, const float* qkv, const int* segments, const float* logSumExp, const float* delta,     \
-           float* dqkv, bf16* rounded, int time, int heads, int kvHeads, int headDim, int causal, float scale) {   \
+      NAME(const bf16* dy, const bf16* qkv, const int* segments, const float* logSumExp, const float* delta,       \
+           bf16* dqkv, int time, int heads, int kvHeads, int headDim, int causal, float scale) {                   \
     AttentionView view{time, heads, kvHeads, headDim};                                                             \
-    BODY<D, OTHERS>(dy, qkv, segments, logSumExp, delta, dqkv, rounded, view, causal != 0, scale);                 \
+    BODY<D, OTHERS>(dy, qkv, segments, logSumExp, delta, dqkv, view, causal != 0, scale);                          \
   }
 #define ATTENTION_GRADIENTS(D, M, N)                                                \
   ATTENTION_GRADIENT(fused_attention_key_grad_bf16_##D, key_gradients, D, M)        \

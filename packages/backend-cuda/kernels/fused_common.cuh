@@ -1,32 +1,7 @@
-// What the fused kernels share: sums over a warp and a block, vector loads, running sums of a softmax.
+// What the fused kernels share: sums over a warp and a block, loops over rows.
+#include "stored.cuh"
 
 constexpr unsigned kEveryLane = 0xffffffffu;
-
-/// V consecutive floats in one memory transaction; V is 4 where rows are a multiple of 16 bytes, 1 elsewhere.
-template <int V>
-struct alignas(4 * V) Floats {
-  float at[V];
-};
-template <int V>
-__device__ inline Floats<V> load_floats(const float* from) {
-  return *reinterpret_cast<const Floats<V>*>(from);
-}
-template <int V>
-__device__ inline void store_floats(float* to, const Floats<V>& values) {
-  *reinterpret_cast<Floats<V>*>(to) = values;
-}
-
-/// The same rounded to bf16.
-template <int V>
-__device__ inline void store_rounded(bf16* to, const Floats<V>& values) {
-  if (V == 1) {
-    *to = to_bf16(values.at[0]);
-  } else {
-    unsigned low = to_bf16(values.at[0]) | static_cast<unsigned>(to_bf16(values.at[1 % V])) << 16;
-    unsigned high = to_bf16(values.at[2 % V]) | static_cast<unsigned>(to_bf16(values.at[3 % V])) << 16;
-    *reinterpret_cast<uint2*>(to) = make_uint2(low, high);
-  }
-}
 
 __device__ inline float warp_sum(float value) {
 #pragma unroll

@@ -12,17 +12,7 @@ __device__ inline Floats<V> load_cached(const float* from) {
 }
 template <int V>
 __device__ inline Floats<V> load_cached(const bf16* from) {
-  Floats<V> values;
-  if (V == 1) {
-    values.at[0] = from_bf16(*from);
-  } else {
-    uint2 words = *reinterpret_cast<const uint2*>(from);
-    values.at[0] = from_bf16(words.x & 0xffff);
-    values.at[1 % V] = from_bf16(words.x >> 16);
-    values.at[2 % V] = from_bf16(words.y & 0xffff);
-    values.at[3 % V] = from_bf16(words.y >> 16);
-  }
-  return values;
+  return load_rounded<V>(from);
 }
 
 /// x[row] = tokens[ids[row]] + positions[places[row]], a block a row; positionTable may be null.
@@ -39,15 +29,15 @@ extern "C" __global__ void fused_decode_embed(const float* tokenTable, const flo
 /// Rotates the queries in place and writes the rotated keys and the values into the cache; theta 0: no rotation. A
 /// thread a pair (i, i + headDim/2) of a head of a row, or, of odd heads, the last element with no partner.
 template <class T>
-__device__ inline void write_to_cache(float* qkv, const int* slots, const int* positions, T* keys, T* values, int rows,
+__device__ inline void write_to_cache(Stored qkv, const int* slots, const int* positions, T* keys, T* values, int rows,
                                       int heads, int kvHeads, int headDim, int length, float theta) {
   int half = (headDim + 1) / 2, parts = heads + 2 * kvHeads, index = blockIdx.x * blockDim.x + threadIdx.x;
   int i = index % half, part = index / half % parts, row = index / half / parts;
   if (row >= rows || (part < heads && theta == 0.f)) return;
   int j = i + half, position = positions[row];
   bool both = j < headDim;
-  float* from = qkv + (static_cast<long long>(row) * parts + part) * headDim;
-  float a = from[i], b = both ? from[j] : 0.f;
+  long long from = (static_cast<long long>(row) * parts + part) * headDim;
+  float a = load_stored<1>(qkv, from + i).at[0], b = both ? load_stored<1>(qkv, from + j).at[0] : 0.f;
   if (theta != 0.f && part < heads + kvHeads) {
     float sine, cosine, x = a;
     sincosf(position * static_cast<float>(pow(static_cast<double>(theta), -2.0 * i / headDim)), &sine, &cosine);
@@ -55,8 +45,8 @@ __device__ inline void write_to_cache(float* qkv, const int* slots, const int* p
     b = b * cosine + x * sine;
   }
   if (part < heads) {
-    from[i] = a;
-    if (both) from[j] = b;
+    store_stored<1>(qkv, from + i, {a});
+    if (both) store_stored<1>(qkv, from + j, {b});
     return;
   }
   T* to = (part < heads + kvHeads ? keys : values) +
@@ -70,11 +60,11 @@ constexpr int kTeam = 8, kTeams = 32;
 /// Attention of one head of a row to a split of its context: grid rows × heads × splits, 256 threads as 32 teams of 8
 /// lanes. A team takes every 32nd position, its lanes every eighth run of V elements of the head; D: headDim rounded up.
 /// Each split leaves its unnormalised mixture [D], the highest score and the sum of weights, in base 2; where there is
-/// but one split, the attention itself, in bf16 too where `rounded` is given.
+/// but one split, the attention itself.
 template <int D, int V, class T>
-__device__ inline void attend_to_cache(const float* qkv, const int* slots, const int* positions, const T* keys,
-                                       const T* values, float* y, bf16* rounded, float* partials, int heads,
-                                       int kvHeads, int headDim, int length, int splitSize, float scale) {
+__device__ inline void attend_to_cache(Stored qkv, const int* slots, const int* positions, const T* keys,
+                                       const T* values, Stored y, float* partials, int heads, int kvHeads,
+                                       int headDim, int length, int splitSize, float scale) {
   constexpr int K = (D + kTeam * V - 1) / (kTeam * V);
   __shared__ float mixtures[kTeams][D + 1];
   __shared__ float tops[kTeams], sums[kTeams];
@@ -86,13 +76,13 @@ __device__ inline void attend_to_cache(const float* qkv, const int* slots, const
     if (threadIdx.x == 0) partial[D + 1] = 0.f;
     return;
   }
-  const float* query = qkv + (static_cast<long long>(row) * (heads + 2 * kvHeads) + head) * headDim;
+  long long query = (static_cast<long long>(row) * (heads + 2 * kvHeads) + head) * headDim;
   long long base = (static_cast<long long>(slots[row]) * kvHeads + head / (heads / kvHeads)) * length * headDim;
   Floats<V> q[K]{}, mixture[K]{};
 #pragma unroll
   for (int k = 0; k < K; k++) {
     int j = (lane + k * kTeam) * V;
-    if (j < headDim) q[k] = load_floats<V>(query + j);
+    if (j < headDim) q[k] = load_stored<V>(qkv, query + j);
   }
   float top = -INFINITY, sum = 0.f;
   for (int first = begin; first < end; first += kTeams) {
@@ -138,14 +128,10 @@ __device__ inline void attend_to_cache(const float* qkv, const int* slots, const
   for (int j = threadIdx.x; j < headDim; j += blockDim.x) {
     float mixed = 0.f;
     for (int t = 0; t < kTeams; t++) mixed += mixtures[t][j] * exp2f(tops[t] - highest);
-    if (gridDim.z == 1) {
-      long long place = (static_cast<long long>(row) * heads + head) * headDim + j;
-      float value = mixed / total;
-      y[place] = value;
-      if (rounded) rounded[place] = to_bf16(value);
-    } else {
+    if (gridDim.z == 1)
+      store_stored<1>(y, (static_cast<long long>(row) * heads + head) * headDim + j, {mixed / total});
+    else
       partial[j] = mixed;
-    }
   }
   if (gridDim.z > 1 && threadIdx.x == 0) {
     partial[D] = highest;
@@ -155,8 +141,7 @@ __device__ inline void attend_to_cache(const float* qkv, const int* slots, const
 
 /// Joins the splits of a head of a row; grid rows × heads.
 template <int D>
-__device__ inline void join_splits(const float* partials, float* y, bf16* rounded, int heads, int headDim,
-                                   int splits) {
+__device__ inline void join_splits(const float* partials, Stored y, int heads, int headDim, int splits) {
   long long place = static_cast<long long>(blockIdx.x) * heads + blockIdx.y;
   const float* parts = partials + place * splits * (D + 2);
   float highest = -INFINITY, total = 0.f;
@@ -172,13 +157,12 @@ __device__ inline void join_splits(const float* partials, float* y, bf16* rounde
       total += part[D + 1] * factor;
       mixed += part[j] * factor;
     }
-    y[place * headDim + j] = mixed / total;
-    if (rounded) rounded[place * headDim + j] = to_bf16(mixed / total);
+    store_stored<1>(y, place * headDim + j, {mixed / total});
   }
 }
 
 #define CACHE_WRITE(T)                                                                                          \
-  extern "C" __global__ void fused_decode_write_##T(float* qkv, const int* slots, const int* positions, T* keys, \
+  extern "C" __global__ void fused_decode_write_##T(Stored qkv, const int* slots, const int* positions, T* keys, \
                                                     T* values, int rows, int heads, int kvHeads, int headDim,    \
                                                     int length, float theta) {                                   \
     write_to_cache(qkv, slots, positions, keys, values, rows, heads, kvHeads, headDim, length, theta);           \
@@ -188,19 +172,19 @@ CACHE_WRITE(bf16)
 
 #define CACHE_ATTENTION(D, V, T)                                                                                   \
   extern "C" __global__ void fused_decode_attention_##D##_##V##_##T(                                               \
-      const float* qkv, const int* slots, const int* positions, const T* keys, const T* values, float* y,          \
-      bf16* rounded, float* partials, int heads, int kvHeads, int headDim, int length, int splitSize, float scale) { \
-    attend_to_cache<D, V>(qkv, slots, positions, keys, values, y, rounded, partials, heads, kvHeads, headDim,      \
-                          length, splitSize, scale);                                                               \
+      Stored qkv, const int* slots, const int* positions, const T* keys, const T* values, Stored y,                \
+      float* partials, int heads, int kvHeads, int headDim, int length, int splitSize, float scale) {              \
+    attend_to_cache<D, V>(qkv, slots, positions, keys, values, y, partials, heads, kvHeads, headDim, length,       \
+                          splitSize, scale);                                                                       \
   }
 #define CACHE_ATTENTIONS(D)                                                                                       \
   CACHE_ATTENTION(D, 1, float)                                                                                    \
   CACHE_ATTENTION(D, 4, float)                                                                                    \
   CACHE_ATTENTION(D, 1, bf16)                                                                                     \
   CACHE_ATTENTION(D, 4, bf16)                                                                                     \
-  extern "C" __global__ void fused_decode_join_##D(const float* partials, float* y, bf16* rounded, int heads,     \
-                                                   int headDim, int splits) {                                     \
-    join_splits<D>(partials, y, rounded, heads, headDim, splits);                                                 \
+  extern "C" __global__ void fused_decode_join_##D(const float* partials, Stored y, int heads, int headDim,       \
+                                                   int splits) {                                                  \
+    join_splits<D>(partials, y, heads, headDim, splits);                                                          \
   }
 CACHE_ATTENTIONS(32)
 CACHE_ATTENTIONS(64)

@@ -1,6 +1,6 @@
 // What follows the matrix product of a linear layer, and what precedes the two of its gradient. One pass over memory
 // each: bias, activation and residual together; the activation's slope together with the column sums that are the
-// gradient by the bias. What the next product reads is left rounded to bf16 as well, where `rounded` is given.
+// gradient by the bias.
 #include "fused_common.cuh"
 
 enum { kIdentity, kRelu, kGelu, kGeluTanh, kSilu };
@@ -34,30 +34,28 @@ __device__ inline float slope(float z) {
 
 /// product ← z = product + bias, y = activation(z) + residual; without an activation y may be the product itself.
 template <int A, int V>
-__device__ inline void epilogue(float* product, const float* bias, const float* residual, float* y,
-                                bf16* rounded, int size, int width) {
+__device__ inline void epilogue(Stored product, const float* bias, Stored residual, Stored y, int size, int width) {
   unsigned i = (blockIdx.x * blockDim.x + threadIdx.x) * V;
   if (i >= size) return;
-  Floats<V> z = load_floats<V>(product + i), value;
+  Floats<V> z = load_stored<V>(product, i), value;
   if (bias) {
     Floats<V> b = load_floats<V>(bias + i % width);
     for (int k = 0; k < V; k++) z.at[k] += b.at[k];
   }
   for (int k = 0; k < V; k++) value.at[k] = activate<A>(z.at[k]);
   if (residual) {
-    Floats<V> r = load_floats<V>(residual + i);
+    Floats<V> r = load_stored<V>(residual, i);
     for (int k = 0; k < V; k++) value.at[k] += r.at[k];
   }
-  if (A != kIdentity && bias) store_floats<V>(product + i, z);
-  store_floats<V>(y + i, value);
-  if (rounded) store_rounded<V>(rounded + i, value);
+  if (A != kIdentity && bias) store_stored<V>(product, i, z);
+  store_stored<V>(y, i, value);
 }
 
-/// dz = dy · activation'(z), and partials[group, column] = Σ dz over a group of rows. A block has 32 × 8 threads: its
-/// lanes lie along 32 V columns, its warps take every eighth row of the group.
+/// dz = dy · activation'(z), where dz is given, and partials[group, column] = Σ dz over a group of rows. A block has
+/// 32 × 8 threads: its lanes lie along 32 V columns, its warps take every eighth row of the group.
 template <int A, int V>
-__device__ inline void linear_gradient(const float* dy, const float* z, float* dz, bf16* rounded,
-                                       float* partials, int rows, int width, int groupRows) {
+__device__ inline void linear_gradient(Stored dy, Stored z, Stored dz, float* partials, int rows, int width,
+                                       int groupRows) {
   __shared__ Floats<V> sums[8][32];
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32, column = (blockIdx.x * 32 + lane) * V;
   int begin = blockIdx.y * groupRows, end = min(rows, begin + groupRows);
@@ -65,13 +63,12 @@ __device__ inline void linear_gradient(const float* dy, const float* z, float* d
   if (column < width)
     for (int row = begin + warp; row < end; row += 8) {
       long long place = static_cast<long long>(row) * width + column;
-      Floats<V> d = load_floats<V>(dy + place);
+      Floats<V> d = load_stored<V>(dy, place);
       if (A != kIdentity) {
-        Floats<V> before = load_floats<V>(z + place);
+        Floats<V> before = load_stored<V>(z, place);
         for (int k = 0; k < V; k++) d.at[k] *= slope<A>(before.at[k]);
-        store_floats<V>(dz + place, d);
       }
-      if (rounded) store_rounded<V>(rounded + place, d);
+      if (dz) store_stored<V>(dz, place, d);
       for (int k = 0; k < V; k++) sum.at[k] += d.at[k];
     }
   if (!partials) return;
@@ -84,15 +81,13 @@ __device__ inline void linear_gradient(const float* dy, const float* z, float* d
 }
 
 #define LINEAR_KERNELS(A, V)                                                                                     \
-  extern "C" __global__ void fused_linear_epilogue_##A##_##V(float* product, const float* bias,                  \
-                                                             const float* residual, float* y, bf16* rounded,     \
-                                                             int size, int width) {                              \
-    epilogue<A, V>(product, bias, residual, y, rounded, size, width);                                            \
+  extern "C" __global__ void fused_linear_epilogue_##A##_##V(Stored product, const float* bias, Stored residual, \
+                                                             Stored y, int size, int width) {                    \
+    epilogue<A, V>(product, bias, residual, y, size, width);                                                     \
   }                                                                                                              \
-  extern "C" __global__ void fused_linear_gradient_##A##_##V(const float* dy, const float* z, float* dz,         \
-                                                             bf16* rounded, float* partials, int rows,           \
-                                                             int width, int groupRows) {                         \
-    linear_gradient<A, V>(dy, z, dz, rounded, partials, rows, width, groupRows);                                 \
+  extern "C" __global__ void fused_linear_gradient_##A##_##V(Stored dy, Stored z, Stored dz, float* partials,    \
+                                                             int rows, int width, int groupRows) {               \
+    linear_gradient<A, V>(dy, z, dz, partials, rows, width, groupRows);                                          \
   }
 #define LINEAR_KERNELS_OF(A) LINEAR_KERNELS(A, 1) LINEAR_KERNELS(A, 4)
 LINEAR_KERNELS_OF(0)

@@ -81,15 +81,13 @@ extern "C" __global__ void fused_token_log_probs(const float* logits, const int*
   if (entropy) entropy[row] = logSum - s.moment / s.sum;
 }
 
-/// dlogits = dy/T (onehot(ids) − softmax(logits/T)) of such columns; dlogits may be the logits. Where `rounded` is given
-/// they go there instead, in bf16, for products are all that reads them then.
+/// dlogits = dy/T (onehot(ids) − softmax(logits/T)) of such columns; dlogits may be the logits.
 extern "C" __global__ void fused_token_log_probs_grad(const float* dy, const float* logits, const int* ids,
-                                                const float* logSumExp, float* dlogits, bf16* rounded,
-                                                int columns, int first, float inverseTemperature) {
+                                                const float* logSumExp, Stored dlogits, int columns,
+                                                int first, float inverseTemperature) {
   int row = blockIdx.x, chosen = ids[row] - first;
-  const float* z = logits + static_cast<long long>(row) * columns;
-  float* dz = dlogits + static_cast<long long>(row) * columns;
-  bf16* roundedRow = rounded + static_cast<long long>(row) * columns;
+  long long base = static_cast<long long>(row) * columns;
+  const float* z = logits + base;
   float factor = -dy[row] * inverseTemperature, lse = logSumExp[row];
   auto gradient = [&](int column, float value) {
     float share = factor * expf(value * inverseTemperature - lse);
@@ -99,9 +97,6 @@ extern "C" __global__ void fused_token_log_probs_grad(const float* dy, const flo
   each_float_in_block(z, columns, [&](int column, auto values) {
     constexpr int V = sizeof(values) / 4;
     for (int k = 0; k < V; k++) values.at[k] = gradient(column + k, values.at[k]);
-    if (rounded)
-      store_rounded<V>(roundedRow + column, values);
-    else
-      store_floats<V>(dz + column, values);
+    store_stored<V>(dlogits, base + column, values);
   });
 }

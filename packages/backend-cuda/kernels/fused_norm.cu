@@ -8,36 +8,33 @@ __device__ inline float team_sum(float value) {
   return kBlock ? block_sum(value) : warp_sum(value);
 }
 
-/// y = (x − mean) rstd gain + bias with stats [rows, 2] = mean, rstd; RMS: y = x r gain with stats [rows] = r. Where
-/// `rounded` is given, y goes there in bf16 too.
+/// y = (x − mean) rstd gain + bias with stats [rows, 2] = mean, rstd; RMS: y = x r gain with stats [rows] = r.
 template <bool kRms, bool kBlock, int V>
-__device__ inline void norm_forward(const float* x, const float* gain, const float* bias, float* y, bf16* rounded,
-                                    float* stats, int rows, int width, float epsilon) {
+__device__ inline void norm_forward(Stored x, const float* gain, const float* bias, Stored y, float* stats, int rows,
+                                    int width, float epsilon) {
   int team = kBlock ? blockDim.x : 32, teams = blockDim.x / team;
   int row = blockIdx.x * teams + threadIdx.x / team, member = threadIdx.x % team;
   if (row >= rows) return;
-  const float* from = x + static_cast<long long>(row) * width;
-  float* to = y + static_cast<long long>(row) * width;
+  long long base = static_cast<long long>(row) * width;
   float mean = 0.f, squares = 0.f;
   if (!kRms) {
     float sum = 0.f;
     for (int j = member * V; j < width; j += team * V) {
-      Floats<V> v = load_floats<V>(from + j);
+      Floats<V> v = load_stored<V>(x, base + j);
       for (int k = 0; k < V; k++) sum += v.at[k];
     }
     mean = team_sum<kBlock>(sum) / width;
   }
   for (int j = member * V; j < width; j += team * V) {
-    Floats<V> v = load_floats<V>(from + j);
+    Floats<V> v = load_stored<V>(x, base + j);
     for (int k = 0; k < V; k++) squares += (v.at[k] - mean) * (v.at[k] - mean);
   }
   float rstd = 1.f / sqrtf(team_sum<kBlock>(squares) / width + epsilon);
   for (int j = member * V; j < width; j += team * V) {
-    Floats<V> v = load_floats<V>(from + j), g = load_floats<V>(gain + j), b{};
+    Floats<V> v = load_stored<V>(x, base + j), g = load_floats<V>(gain + j), b{};
     if (!kRms) b = load_floats<V>(bias + j);
     for (int k = 0; k < V; k++) v.at[k] = (v.at[k] - mean) * rstd * g.at[k] + b.at[k];
-    store_floats<V>(to + j, v);
-    if (rounded) store_rounded<V>(rounded + (to - y) + j, v);
+    store_stored<V>(y, base + j, v);
   }
   if (member > 0) return;
   if (kRms) {
@@ -49,9 +46,9 @@ __device__ inline void norm_forward(const float* x, const float* gain, const flo
 }
 
 #define NORM_FORWARD(NAME, RMS, BLOCK, V)                                                                         \
-  extern "C" __global__ void NAME##_##V(const float* x, const float* gain, const float* bias, float* y,           \
-                                        bf16* rounded, float* stats, int rows, int width, float epsilon) {        \
-    norm_forward<RMS, BLOCK, V>(x, gain, bias, y, rounded, stats, rows, width, epsilon);                          \
+  extern "C" __global__ void NAME##_##V(Stored x, const float* gain, const float* bias, Stored y, float* stats,   \
+                                        int rows, int width, float epsilon) {                                     \
+    norm_forward<RMS, BLOCK, V>(x, gain, bias, y, stats, rows, width, epsilon);                                   \
   }
 NORM_FORWARD(fused_layer_norm_warp, false, false, 1)
 NORM_FORWARD(fused_layer_norm_warp, false, false, 4)
@@ -78,11 +75,12 @@ __device__ inline void block_sums(float& a, float& b) {
   b = warp_sum(lane < warps ? parts[1][lane] : 0.f);
 }
 
-/// dx = r (g − mean(g) − x̂ mean(g x̂)) with g = dy·gain, without mean(g) for RMS; partials[block] holds the block's
-/// Σ dy x̂ [width] and, for layer norms, Σ dy [width]. K: runs of V columns that a thread owns.
+/// dx = r (g − mean(g) − x̂ mean(g x̂)) + residual with g = dy·gain, without mean(g) for RMS; also to `copy`, where it is
+/// given; partials[block] holds the block's Σ dy x̂ [width] and, for layer norms, Σ dy [width]. K: runs of V columns
+/// that a thread owns.
 template <bool kRms, int V, int K>
-__device__ inline void norm_backward(const float* dy, const float* x, const float* gain, const float* stats,
-                                     float* dx, float* partials, int rows, int width) {
+__device__ inline void norm_backward(Stored dy, Stored x, const float* gain, const float* stats, Stored residual,
+                                     Stored dx, Stored copy, float* partials, int rows, int width) {
   Floats<V> gains[K], gainSums[K]{}, biasSums[K]{};
 #pragma unroll
   for (int k = 0; k < K; k++) {
@@ -98,8 +96,8 @@ __device__ inline void norm_backward(const float* dy, const float* x, const floa
     for (int k = 0; k < K; k++) {
       int j = (threadIdx.x + k * blockDim.x) * V;
       if (j >= width) continue;
-      hats[k] = load_floats<V>(x + base + j);
-      grads[k] = load_floats<V>(dy + base + j);
+      hats[k] = load_stored<V>(x, base + j);
+      grads[k] = load_stored<V>(dy, base + j);
       for (int e = 0; e < V; e++) {
         float hat = (hats[k].at[e] - mean) * rstd, d = grads[k].at[e], g = d * gains[k].at[e];
         gainSums[k].at[e] += d * hat;
@@ -118,7 +116,12 @@ __device__ inline void norm_backward(const float* dy, const float* x, const floa
       if (j >= width) continue;
       for (int e = 0; e < V; e++)
         grads[k].at[e] = (grads[k].at[e] - meanGrad - hats[k].at[e] * meanDot) * rstd;
-      store_floats<V>(dx + base + j, grads[k]);
+      if (residual) {
+        Floats<V> other = load_stored<V>(residual, base + j);
+        for (int e = 0; e < V; e++) grads[k].at[e] += other.at[e];
+      }
+      store_stored<V>(dx, base + j, grads[k]);
+      if (copy) store_stored<V>(copy, base + j, grads[k]);
     }
   }
   float* sums = partials + static_cast<long long>(blockIdx.x) * (kRms ? 1 : 2) * width;
@@ -133,9 +136,9 @@ __device__ inline void norm_backward(const float* dy, const float* x, const floa
 
 #define NORM_BACKWARD(NAME, RMS, V, K)                                                                             \
   extern "C" __global__ void __launch_bounds__(512) NAME##_grad_##V##_##K(                                         \
-      const float* dy, const float* x, const float* gain, const float* stats, float* dx, float* partials, int rows, \
-      int width) {                                                                                                 \
-    norm_backward<RMS, V, K>(dy, x, gain, stats, dx, partials, rows, width);                                       \
+      Stored dy, Stored x, const float* gain, const float* stats, Stored residual, Stored dx, Stored copy,         \
+      float* partials, int rows, int width) {                                                                      \
+    norm_backward<RMS, V, K>(dy, x, gain, stats, residual, dx, copy, partials, rows, width);                       \
   }
 #define NORM_BACKWARDS(NAME, RMS)                                                                 \
   NORM_BACKWARD(NAME, RMS, 1, 1) NORM_BACKWARD(NAME, RMS, 1, 4) NORM_BACKWARD(NAME, RMS, 1, 32)   \

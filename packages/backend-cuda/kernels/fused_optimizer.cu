@@ -35,8 +35,10 @@ __device__ inline void each_in_chunk(const ChunkOf& chunk, Four four, One one) {
 struct AdamwSettings {
   float stepSize, beta1, beta2, epsilon, rootScale, gradScale, keep;
 };
+/// `copy`: the parameter rounded to bf16, which products read, or null.
 template <int V>
-__device__ inline void update(float* param, const float* grad, float* first, float* second, const AdamwSettings& s) {
+__device__ inline void update(float* param, const float* grad, float* first, float* second, bf16* copy,
+                              const AdamwSettings& s) {
   Floats<V> p = load_floats<V>(param), g = load_floats<V>(grad), m = load_floats<V>(first), v = load_floats<V>(second);
   for (int k = 0; k < V; k++) {
     float d = g.at[k] * s.gradScale;
@@ -47,21 +49,23 @@ __device__ inline void update(float* param, const float* grad, float* first, flo
   store_floats<V>(param, p);
   store_floats<V>(first, m);
   store_floats<V>(second, v);
+  if (copy) store_rounded<V>(copy, p);
 }
 
-/// addresses [tensors, 4]: parameter, gradient, first and second moment. gradScale: a scalar on the device or null.
+/// addresses [tensors, 5]: parameter, gradient, first and second moment, the parameter in bf16 or null. gradScale: a scalar on the device or null.
 extern "C" __global__ void fused_adamw(const Address* addresses, const int* firstChunks, const int* sizes,
                                        const float* keeps, const float* gradScale, int tensors, float stepSize,
                                        float beta1, float beta2, float epsilon, float rootScale) {
   ChunkOf chunk = find_chunk(blockIdx.x, firstChunks, sizes, tensors);
-  const Address* of = addresses + 4 * chunk.tensor;
+  const Address* of = addresses + 5 * chunk.tensor;
   float *param = reinterpret_cast<float*>(of[0]), *first = reinterpret_cast<float*>(of[2]);
   float* second = reinterpret_cast<float*>(of[3]);
+  bf16* copy = reinterpret_cast<bf16*>(of[4]);
   const float* grad = reinterpret_cast<const float*>(of[1]);
   AdamwSettings s{stepSize, beta1, beta2, epsilon, rootScale, gradScale ? *gradScale : 1.f, keeps[chunk.tensor]};
   each_in_chunk(
-      chunk, [&](long long i) { update<4>(param + i, grad + i, first + i, second + i, s); },
-      [&](long long i) { update<1>(param + i, grad + i, first + i, second + i, s); });
+      chunk, [&](long long i) { update<4>(param + i, grad + i, first + i, second + i, copy ? copy + i : nullptr, s); },
+      [&](long long i) { update<1>(param + i, grad + i, first + i, second + i, copy ? copy + i : nullptr, s); });
 }
 
 /// partials[chunk] = Σ x² of the chunk.
@@ -90,13 +94,13 @@ extern "C" __global__ void fused_root_of_sum(const float* partials, float* norm,
 }
 
 /// total = sum + term; total may be sum.
-extern "C" __global__ void fused_add_into(const float* sum, const float* term, float* total, int size) {
+extern "C" __global__ void fused_add_into(const float* sum, Stored term, float* total, int size) {
   unsigned i = (blockIdx.x * blockDim.x + threadIdx.x) * 4;
   if (i + 4 <= size) {
-    Floats<4> a = load_floats<4>(sum + i), b = load_floats<4>(term + i);
+    Floats<4> a = load_floats<4>(sum + i), b = load_stored<4>(term, i);
     for (int k = 0; k < 4; k++) a.at[k] += b.at[k];
     store_floats<4>(total + i, a);
     return;
   }
-  for (; i < size; i++) total[i] = sum[i] + term[i];
+  for (; i < size; i++) total[i] = sum[i] + load_stored<1>(term, i).at[0];
 }

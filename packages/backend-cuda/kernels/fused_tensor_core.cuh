@@ -5,17 +5,6 @@
 #define HAS_BF16_TENSOR_CORES
 #endif
 
-/// Two numbers rounded to bf16, the first in the low half.
-__device__ inline unsigned pack_bf16(float low, float high) {
-#ifdef HAS_BF16_TENSOR_CORES
-  unsigned packed;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
-  return packed;
-#else
-  return to_bf16(low) | static_cast<unsigned>(to_bf16(high)) << 16;
-#endif
-}
-
 /// c += a b with a [16, 16] and b [16, 8]. a: the words of columns 2t of the rows g and g + 8, then of columns 2t + 8;
 /// b: the words of rows 2t and 2t + 8 of column g.
 __device__ inline void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
@@ -49,38 +38,37 @@ constexpr int kColumnPairs = D / 2 + 4;
 template <int D>
 constexpr int kRowPairs = D + 8;
 
-/// Four neighbours of a row of a head, zero past the end of the sequence and past headDim.
-__device__ inline Floats<4> four_of(const float* head, long long stride, int row, int column, int time, int headDim) {
-  Floats<4> values{};
-  if (row >= time || column >= headDim) return values;
-  const float* from = head + row * stride + column;
-  if (headDim % 4 == 0) return load_floats<4>(from);
-  for (int k = 0; k < 4 && column + k < headDim; k++) values.at[k] = from[k];
-  return values;
+/// Four neighbours of a row of a head as two words, zero past the end of the sequence and past headDim.
+__device__ inline uint2 four_of(const bf16* head, long long stride, int row, int column, int time, int headDim) {
+  if (row >= time || column >= headDim) return make_uint2(0, 0);
+  const bf16* from = head + row * stride + column;
+  if (headDim % 4 == 0) return *reinterpret_cast<const uint2*>(from);
+  unsigned four[4]{};
+  for (int k = 0; k < 4 && column + k < headDim; k++) four[k] = from[k];
+  return make_uint2(four[0] | four[1] << 16, four[2] | four[3] << 16);
 }
 
 /// Rows [first, first + R) of a head as pairs along the columns: what a left factor or a transposed right one wants.
 template <int D, int R>
-__device__ inline void load_column_pairs(unsigned* tile, const float* head, long long stride, int first, int time,
+__device__ inline void load_column_pairs(unsigned* tile, const bf16* head, long long stride, int first, int time,
                                          int headDim) {
   for (int i = threadIdx.x; i < R * D / 4; i += blockDim.x) {
     int row = i / (D / 4), column = i % (D / 4) * 4;
-    Floats<4> v = four_of(head, stride, first + row, column, time, headDim);
-    uint2 words = make_uint2(pack_bf16(v.at[0], v.at[1]), pack_bf16(v.at[2], v.at[3]));
-    *reinterpret_cast<uint2*>(tile + row * kColumnPairs<D> + column / 2) = words;
+    *reinterpret_cast<uint2*>(tile + row * kColumnPairs<D> + column / 2) =
+        four_of(head, stride, first + row, column, time, headDim);
   }
 }
 
 /// The same rows as pairs of a row and the next: what a right factor wants.
 template <int D, int R>
-__device__ inline void load_row_pairs(unsigned* tile, const float* head, long long stride, int first, int time,
+__device__ inline void load_row_pairs(unsigned* tile, const bf16* head, long long stride, int first, int time,
                                       int headDim) {
   for (int i = threadIdx.x; i < R / 2 * D / 4; i += blockDim.x) {
     int pair = i / (D / 4), column = i % (D / 4) * 4;
-    Floats<4> v = four_of(head, stride, first + 2 * pair, column, time, headDim);
-    Floats<4> w = four_of(head, stride, first + 2 * pair + 1, column, time, headDim);
-    uint4 words = make_uint4(pack_bf16(v.at[0], w.at[0]), pack_bf16(v.at[1], w.at[1]), pack_bf16(v.at[2], w.at[2]),
-                             pack_bf16(v.at[3], w.at[3]));
+    uint2 v = four_of(head, stride, first + 2 * pair, column, time, headDim);
+    uint2 w = four_of(head, stride, first + 2 * pair + 1, column, time, headDim);
+    uint4 words = make_uint4((v.x & 0xffffu) | w.x << 16, v.x >> 16 | (w.x & 0xffff0000u),
+                             (v.y & 0xffffu) | w.y << 16, v.y >> 16 | (w.y & 0xffff0000u));
     *reinterpret_cast<uint4*>(tile + pair * kRowPairs<D> + column) = words;
   }
 }
@@ -123,22 +111,25 @@ __device__ inline void warp_mix(const float (&weights)[T][4], const unsigned* ro
   }
 }
 
-/// Rows `row` + g and `row` + g + 8 of a result, times a factor each, into a head of `tensor` that begins at `head`, and
-/// into the tensor's copy in bf16 where there is one.
+/// Rows `row` + g and `row` + g + 8 of a result, times a factor each, into a head.
 template <int D>
-__device__ inline void store_warp_rows(float* tensor, bf16* rounded, long long head, long long stride, int row,
-                                       int time, int headDim, const float (&sums)[D / 8][4], float upper,
-                                       float lower) {
+__device__ inline void store_warp_rows(bf16* head, long long stride, int row, int time, int headDim,
+                                       const float (&sums)[D / 8][4], float upper, float lower) {
   int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 #pragma unroll
   for (int tile = 0; tile < D / 8; tile++)
 #pragma unroll
-    for (int i = 0; i < 4; i++) {
-      int to = row + g + i / 2 * 8, column = tile * 8 + 2 * t + i % 2;
+    for (int half = 0; half < 2; half++) {
+      int to = row + g + 8 * half, column = tile * 8 + 2 * t;
       if (to >= time || column >= headDim) continue;
-      long long place = head + to * stride + column;
-      float value = sums[tile][i] * (i < 2 ? upper : lower);
-      tensor[place] = value;
-      if (rounded) rounded[place] = to_bf16(value);
+      float factor = half == 0 ? upper : lower;
+      bf16* place = head + to * stride + column;
+      unsigned word = pack_bf16(sums[tile][2 * half] * factor, sums[tile][2 * half + 1] * factor);
+      if (headDim % 2 == 0) {
+        *reinterpret_cast<unsigned*>(place) = word;
+      } else {
+        place[0] = static_cast<bf16>(word);
+        if (column + 1 < headDim) place[1] = static_cast<bf16>(word >> 16);
+      }
     }
 }

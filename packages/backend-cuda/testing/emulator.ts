@@ -35,12 +35,14 @@ const build = (): string => {
       // A sanitizer that is loaded into this process would make the compiler many times slower.
       env: { ...process.env, LD_PRELOAD: "" },
     });
-  const [driver, cublas, nvrtc] = ["driver.cc", "cublas.cc", "nvrtc.cc"].map((file) => join(sources, file));
+  const file = (name: string) => join(sources, `${name}.cc`);
   // The flags are meant for what touches the GPU's memory, and make regular expressions slow to compile.
-  const object = join(making, "nvrtc.o");
-  compile(object, "-c", nvrtc!);
-  compile(join(making, "libcuda.so.1"), "-shared", ...flags, driver!, cublas!, object, "-ldl");
-  for (const name of ["libnvrtc.so.13", "libcublas.so.13"]) symlinkSync("libcuda.so.1", join(making, name));
+  const nvrtc = join(making, "nvrtc.o");
+  compile(nvrtc, "-c", file("nvrtc"));
+  const others = ["driver", "cublas", "cublas_lt"].map(file);
+  compile(join(making, "libcuda.so.1"), "-shared", ...flags, ...others, nvrtc, "-ldl");
+  for (const name of ["libnvrtc.so.13", "libcublas.so.13", "libcublasLt.so.13"])
+    symlinkSync("libcuda.so.1", join(making, name));
   try {
     renameSync(making, folder);
   } catch {

@@ -8,6 +8,7 @@ import { adamwStep } from "../adamw_step.ts";
 import { addInto } from "../add_into.ts";
 import { clipScale, globalNorm } from "../global_norm.ts";
 import { sample } from "../sample.ts";
+import { blockCases } from "./block_cases.ts";
 import { gpt, llama, mixedSteps } from "./decoders.ts";
 import { differentiableCases, type FusedCase, masked } from "./layer_cases.ts";
 import { floats, type Raw, withGradients } from "./run_on.ts";
@@ -113,6 +114,7 @@ export const decodingCases = [
 /** All of them, those of `differentiableCases` with their gradients. */
 export const fusedCases: ReadonlyArray<FusedCase> = [
   ...differentiableCases.map(({ operation, ...rest }) => ({ ...rest, operation: withGradients(operation) })),
+  ...blockCases,
   ...samplingCases,
   ...updateCases,
   ...decodingCases,
