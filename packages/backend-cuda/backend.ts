@@ -119,11 +119,16 @@ export class CudaBackend extends tf.KernelBackend {
         `Cannot run ${this.op}: a tensor has at most ${mostElements} elements, got ${inWords(shape)}`,
       );
     }
-    const block = rounded
-      ? { bf16: this.#takeRounded(shape) }
-      : { block: this.allocator.take(4 * size, this.op, inWords(shape)) };
     const dataId: DataId = {};
-    this.#data.set(dataId, { ...noData, dtype, size, ...block });
+    this.#data.set(dataId, {
+      dtype,
+      size,
+      refCount: 1,
+      values: undefined,
+      block: rounded ? undefined : this.allocator.take(4 * size, this.op, inWords(shape)),
+      bf16: rounded ? this.#takeRounded(shape) : undefined,
+      auxiliary: [],
+    });
     this.#created.push(dataId);
     return { dataId, shape: [...shape], dtype };
   }
@@ -350,7 +355,16 @@ export class CudaBackend extends tf.KernelBackend {
   }
 
   override move(dataId: DataId, values: Values, shape: number[], dtype: tf.DataType, refCount: number): void {
-    this.#data.set(dataId, { ...noData, dtype, size: sizeOf(shape), refCount, values });
+    const size = sizeOf(shape);
+    this.#data.set(dataId, {
+      dtype,
+      size,
+      refCount,
+      values,
+      block: undefined,
+      bf16: undefined,
+      auxiliary: [],
+    });
   }
 
   override disposeData(dataId: DataId, force = false): boolean {
@@ -422,8 +436,6 @@ const threads = 256;
 const liesInBf16 = 1;
 
 const inWords = (shape: ReadonlyArray<number>): string => `[${shape.join(", ")}]`;
-
-const noData = { refCount: 1, values: undefined, block: undefined, bf16: undefined, auxiliary: [] } as const;
 
 /** What tfjs wants of a type, from the bits that lie on the GPU. */
 const arrayOf = (dtype: tf.DataType, content: ArrayBuffer): Values => {
