@@ -1,5 +1,5 @@
-// The part of the CUDA driver that the backend uses, on the CPU. Memory is the process's own, a module is a shared
-// library made by the emulated NVRTC, and every command runs at once, unless a stream is being captured.
+// The part of the CUDA driver that the backend uses, on the CPU. Memory is the process's own, and a module is a shared
+// library made by the emulated NVRTC.
 #include <dlfcn.h>
 #include <unistd.h>
 #include <cstdint>
@@ -13,7 +13,7 @@
 #include "stream.h"
 
 namespace {
-enum Result { success = 0, invalid_value = 1, out_of_memory = 2, invalid_image = 200, not_found = 500, not_ready = 600, launch_failed = 719 };
+enum Result { success = 0, invalid_value = 1, out_of_memory = 2, invalid_image = 200, not_found = 500, not_ready = 600, launch_failed = 719, capturing = 900 };
 
 /// Mirrors `emulated::Kernel` of block.h, which belongs to the modules.
 struct Kernel {
@@ -38,12 +38,31 @@ struct Graph {
 };
 
 std::map<uint64_t, size_t> allocations;
+/// Memory of the host's by cuMemHostAlloc.
+std::map<uint64_t, size_t> pinned;
 size_t bytes_in_use = 0;
 Result sticky = success;
+/// The kernel that runs, if one does.
+const char* running = nullptr;
 
 size_t total_memory() {
   const char* bytes = getenv("EMULATED_CUDA_MEMORY");
   return bytes ? strtoull(bytes, nullptr, 10) : size_t(8) << 30;
+}
+
+bool is_pinned(const void* memory) {
+  const uint64_t address = reinterpret_cast<uint64_t>(memory);
+  const auto after = pinned.upper_bound(address);
+  return after != pinned.begin() && address < std::prev(after)->first + std::prev(after)->second;
+}
+
+/// Waits for the GPU.
+Result drain() {
+  Commands commands;
+  commands.swap(the_stream.pending);
+  for (const auto& command : commands)
+    if (!sticky) command();
+  return sticky;
 }
 }  // namespace
 
@@ -52,8 +71,7 @@ Stream the_stream;
 /// With EMULATED_CUDA_IDLE nothing is computed: what is left is what it costs to ask for it.
 void submit(std::function<void()> command) {
   if (getenv("EMULATED_CUDA_IDLE")) return;
-  if (the_stream.capturing) the_stream.captured.push_back(std::move(command));
-  else command();
+  (the_stream.capturing ? the_stream.captured : the_stream.pending).push_back(std::move(command));
 }
 
 extern "C" {
@@ -97,6 +115,7 @@ int cuGetErrorName(int error, const char** name) {
     case invalid_image: *name = "CUDA_ERROR_INVALID_IMAGE"; return success;
     case not_found: *name = "CUDA_ERROR_NOT_FOUND"; return success;
     case launch_failed: *name = "CUDA_ERROR_LAUNCH_FAILED"; return success;
+    case capturing: *name = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"; return success;
     default: *name = nullptr; return invalid_value;
   }
 }
@@ -120,25 +139,37 @@ int cuMemAlloc_v2(uint64_t* pointer, size_t bytes) {
 int cuMemFree_v2(uint64_t pointer) {
   const auto found = allocations.find(pointer);
   if (found == allocations.end()) return invalid_value;
+  drain();
   bytes_in_use -= found->second;
   free(reinterpret_cast<void*>(pointer));
   allocations.erase(found);
   return success;
 }
 int cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
-  return posix_memalign(pointer, 256, bytes) == 0 ? success : out_of_memory;
+  if (posix_memalign(pointer, 256, bytes) != 0) return out_of_memory;
+  pinned[reinterpret_cast<uint64_t>(*pointer)] = bytes;
+  return success;
 }
 int cuMemFreeHost(void* pointer) {
+  if (pinned.erase(reinterpret_cast<uint64_t>(pointer)) == 0) return invalid_value;
   free(pointer);
   return success;
 }
+/// Pageable memory is read before the call returns, unless the copy is part of a graph.
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void*) {
-  submit([=] { memcpy(reinterpret_cast<void*>(to), from, bytes); });
+  if (the_stream.capturing || is_pinned(from)) {
+    submit([=] { memcpy(reinterpret_cast<void*>(to), from, bytes); });
+  } else {
+    const char* content = static_cast<const char*>(from);
+    std::vector<char> copy(content, content + bytes);
+    submit([to, copy = std::move(copy)] { memcpy(reinterpret_cast<void*>(to), copy.data(), copy.size()); });
+  }
   return sticky;
 }
+/// Pageable memory is written before the call returns, unless the copy is part of a graph.
 int cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void*) {
   submit([=] { memcpy(to, reinterpret_cast<void*>(from), bytes); });
-  return sticky;
+  return the_stream.capturing || is_pinned(to) ? sticky : drain();
 }
 int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void*) {
   submit([=] { memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes); });
@@ -153,7 +184,7 @@ int cuStreamCreate(void** stream, unsigned) {
   *stream = &the_stream;
   return success;
 }
-int cuStreamSynchronize(void*) { return sticky; }
+int cuStreamSynchronize(void*) { return the_stream.capturing ? capturing : drain(); }
 int cuStreamBeginCapture_v2(void*, int) {
   if (the_stream.capturing) return invalid_value;
   the_stream.capturing = true;
@@ -187,19 +218,14 @@ int cuEventDestroy_v2(void* event) {
   delete static_cast<Event*>(event);
   return success;
 }
-/// Work is done at once but said to be under way for a while, so that waiting is tested.
+/// Work is under way for a while, so that waiting is tested.
 int cuEventRecord(void* event, void*) {
   static_cast<Event*>(event)->queries_until_done = 2;
   return sticky;
 }
 int cuEventQuery(void* event) {
   if (sticky) return sticky;
-  return static_cast<Event*>(event)->queries_until_done-- > 0 ? not_ready : success;
-}
-int cuEventSynchronize(void*) { return sticky; }
-int cuEventElapsedTime(float* milliseconds, void*, void*) {
-  *milliseconds = 0;
-  return success;
+  return static_cast<Event*>(event)->queries_until_done-- > 0 ? not_ready : drain();
 }
 
 /// The image is a shared library. It needs a file of its own, for dlopen knows libraries by their file.
@@ -256,11 +282,33 @@ int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
     std::vector<void*> places;
     for (auto& value : values) places.push_back(value.data());
     const unsigned grid[] = {gx, gy, gz}, block[] = {bx, by, bz};
+    running = kernel->name;
     const char* failure = kernel->run(grid, block, shared, places.data());
+    running = nullptr;
     if (!failure) return;
     fprintf(stderr, "emulated driver: %s: %s\n", kernel->name, failure);
     sticky = launch_failed;
   });
-  return sticky;
+  return getenv("CUDA_LAUNCH_BLOCKING") ? drain() : sticky;
 }
 }
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+
+/// For the tests: what the GPU does from here on may touch the first `used` bytes of a block and not the others. A graph
+/// that is being captured runs later, so this is no part of it.
+extern "C" void emulated_allow(uint64_t pointer, size_t used, size_t bytes) {
+  the_stream.pending.push_back([=] {
+    char* block = reinterpret_cast<char*>(pointer);
+    ASAN_UNPOISON_MEMORY_REGION(block, used);
+    ASAN_POISON_MEMORY_REGION(block + used, bytes - used);
+  });
+}
+
+/// Reports cannot name a kernel by themselves, for the file of its module is gone.
+static void name_kernel(const char*) {
+  if (running) fprintf(stderr, "emulated driver: the kernel was %s\n", running);
+}
+static const bool named = (__asan_set_error_report_callback(name_kernel), true);
+#endif

@@ -1,4 +1,5 @@
-// The one stream there is: commands run when they are submitted, or are kept while a graph is being captured.
+// The one stream there is. The GPU is as late as it may be: commands run when somebody waits for them, so that what they
+// touch must live until then; those of a graph when it is launched.
 #pragma once
 #include <functional>
 #include <vector>
@@ -6,6 +7,7 @@
 using Commands = std::vector<std::function<void()>>;
 
 struct Stream {
+  Commands pending;
   bool capturing = false;
   Commands captured;
 };

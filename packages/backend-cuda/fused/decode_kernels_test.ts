@@ -2,14 +2,11 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it } from "vitest";
 import { useBackend } from "../../tensor/backend.ts";
-import { createKvCache, decodeStep } from "../../tensor/decode_step.ts";
-import type { DecoderBlockWeights } from "../../tensor/decoder.ts";
-import { decoderWeights, gpt, layers, stepOf } from "../../tensor/testing/decoders.ts";
 import { decodingCases } from "../../tensor/testing/fused_cases.ts";
 import { expectClose, runOn } from "../../tensor/testing/run_on.ts";
 import type { CudaBackend } from "../backend.ts";
 import { hasDevice } from "../testing/emulator.ts";
-import { CudaKvCache } from "./kv_cache.ts";
+import { recordedDecoding } from "../testing/recorded_decoding.ts";
 
 describe.skipIf(!hasDevice())("decoding", () => {
   it.each(decodingCases)("$name in bf16, the cache too", async ({ operation }) => {
@@ -25,25 +22,9 @@ describe.skipIf(!hasDevice())("decoding", () => {
   it("replays recorded steps, for batches that shrink and weights that change", async () => {
     let recorded = 0;
     const operation = () => {
-      const made = decoderWeights(gpt, 30);
-      const [first, second] = made.blocks as [DecoderBlockWeights, DecoderBlockWeights];
-      const weight = tf.variable(first.up.weight);
-      const weights = { ...made, blocks: [{ ...first, up: { ...first.up, weight } }, second] };
-      const cache = createKvCache(gpt, { layers, slots: 3, length: 30 });
-      const slots = [[0, 1, 2], [0, 1, 2], [0, 2, 1], [0, 1, 2], [2, 0, 1], [2, 1], [2, 1], [1]];
-      const logits = slots.flatMap((order, position) => {
-        if (position === 3) weight.assign(tf.mul(weight, 1.5));
-        const step = stepOf(
-          position,
-          order.map((slot) => [slot, position, 1] as const),
-        );
-        return [decodeStep({ spec: gpt, weights, cache, ...step })];
-      });
-      if (cache instanceof CudaKvCache)
-        recorded = [...cache.steps.values()].filter((step) => step !== "seen").length;
-      cache.dispose();
-      weight.dispose();
-      return logits;
+      const result = recordedDecoding();
+      recorded = Math.max(recorded, result.recorded);
+      return result.logits;
     };
     const actual = await runOn("cuda", [], operation);
     expect(recorded).toBe(2);
