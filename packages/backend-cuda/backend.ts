@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { Allocator, type Block } from "./allocator.ts";
 import type { Device, Graph, Launch, Scalar } from "./device.ts";
-import { addressOf, copyOf } from "./driver.ts";
+import { addressOf, copyOf, outputOf } from "./driver.ts";
 import { type Precision, type Product, Products } from "./products.ts";
 import { Staging } from "./staging.ts";
 
@@ -73,6 +73,12 @@ export class CudaBackend extends tf.KernelBackend {
   }
   set precision(precision: Precision) {
     this.products.precision = precision;
+  }
+
+  /** The most bytes that tensors can take: what the GPU has in all, or RLHF_CUDA_MEMORY. */
+  get memoryLimit(): number {
+    const total = outputOf((output) => this.device.driver.cuMemGetInfo([0], output));
+    return Math.min(this.allocator.limit, total);
   }
 
   /** Runs a kernel of tfjs; when it throws, the outputs that it had made are freed. */
