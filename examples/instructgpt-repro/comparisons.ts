@@ -1,11 +1,12 @@
-import { type EncodedRanking, fold, integers, type Key, type Ranking, type Tokens } from "@rlhf/core";
-import { collectRankings, type SimulatedLabelers } from "@rlhf/labeler";
+import { type EncodedRanking, fold, integers, type Key, key, type Ranking, type Tokens } from "@rlhf/core";
+import { collectRankings, type SimulatedLabelers, simulatedLabelers } from "@rlhf/labeler";
 import type { Tokenizer } from "@rlhf/tokenizer";
 import type { Model } from "@rlhf/transformer";
 import { Effect } from "effect";
 import { answer } from "./answer.ts";
 import type { Config } from "./config.ts";
 import type { Asked } from "./encode.ts";
+import type { Setting } from "./setting.ts";
 import type { TaskPrompt } from "./tasks.ts";
 
 /** A ranking with its tokens and who made it. */
@@ -28,6 +29,17 @@ export interface Answered {
   readonly asked: Asked;
   readonly answers: ReadonlyArray<Tokens>;
 }
+
+/** Those who rank in training, and those who only judge. */
+export const labelersOf = ({
+  config,
+  data,
+}: Pick<Setting, "config" | "data">): SimulatedLabelers<TaskPrompt> =>
+  simulatedLabelers({
+    criteria: data.criteria,
+    key: fold(key(config.seed), "labelers"),
+    temperature: config.comparing.noise,
+  });
 
 /**
  * The policy writes K answers to every prompt, K drawn from `fewest` to `most` as InstructGPT's 4 to 9, and simulated

@@ -5,9 +5,10 @@ import { Effect } from "effect";
 import { allProblems } from "./all_problems.ts";
 import type { Config } from "./config.ts";
 import { type Corpus, makeCorpus } from "./corpus.ts";
+import { readFacts } from "./facts.ts";
 import { taskCriteria } from "./judging.ts";
 import { ownRows, split } from "./own_data.ts";
-import { makeTasks, type TaskPrompt } from "./tasks.ts";
+import { makeTasks, type TaskPrompt, type Tasks } from "./tasks.ts";
 import { readWordnet } from "./wordnet.ts";
 
 /** Everything the run reads, before any tokenizer has seen it. Prompts end with the separator. */
@@ -40,20 +41,22 @@ export const readOwn = ({ corpus, demonstrations, comparisons }: OwnFiles) =>
 export const loadData = Effect.fn("loadData")(function* (config: Config, from: Key) {
   const [corpus, demonstrations, rankings] = yield* readOwn(config);
   const wordnet = readWordnet();
-  const lexicon = readLexicon();
+  const known = { wordnet, facts: readFacts(wordnet), lexicon: readLexicon() };
   const text =
     corpus === undefined
       ? makeCorpus(wordnet, from)
       : split(passages(corpus), { share: 0.05 }, fold(from, "corpus"));
-  const tasks = yield* Effect.try({
-    try: () => makeTasks({ wordnet, lexicon, sizes: config.tasks, key: from }),
-    catch: (error) =>
-      new InvalidInput({
-        problems: [
-          { where: "--tasks", problem: (error as RangeError).message, remedy: "Ask for fewer tasks" },
-        ],
-      }),
-  });
+  const tasks = yield* demonstrations === undefined
+    ? Effect.try({
+        try: () => makeTasks({ ...known, sizes: config.tasks, key: from }),
+        catch: (error) =>
+          new InvalidInput({
+            problems: [
+              { where: "--tasks", problem: (error as RangeError).message, remedy: "Ask for fewer tasks" },
+            ],
+          }),
+      })
+    : Effect.succeed(noTasks);
   const own = ownRows({ demonstrations, rankings }, config.tasks.evaluation, fold(from, "prompts"));
   const ownPromptsGiven = own.prompts.length > 0;
   return {
@@ -64,8 +67,7 @@ export const loadData = Effect.fn("loadData")(function* (config: Config, from: K
     evaluation: ownPromptsGiven ? own.evaluation : tasks.evaluation,
     rankings: own.rankings ?? [],
     criteria: taskCriteria({
-      wordnet,
-      lexicon,
+      ...known,
       sentences: text.train.flatMap((document) => document.split("\n")),
     }),
     own: {
@@ -75,6 +77,9 @@ export const loadData = Effect.fn("loadData")(function* (config: Config, from: K
     },
   } satisfies PipelineData;
 });
+
+/** Demonstrations bring prompts with them. */
+const noTasks: Tasks = { demonstrations: [], validation: [], prompts: [], evaluation: [] };
 
 /** A book in one file is cut into its paragraphs, or lines, so that a part of it can be held out. */
 function passages(documents: ReadonlyArray<string>): ReadonlyArray<string> {

@@ -6,7 +6,7 @@ import { harmlessnessCriterion } from "@rlhf/labeler/harmlessness";
 import type { Lexicon } from "@rlhf/labeler/lexicon";
 import { type Mood, moodCriterion } from "@rlhf/labeler/mood";
 import { words } from "@rlhf/labeler/words";
-import { type Facts, readFacts } from "./facts.ts";
+import type { Facts } from "./facts.ts";
 import { factQuestions } from "./questions.ts";
 import type { Task } from "./task.ts";
 import type { TaskPrompt } from "./tasks.ts";
@@ -19,11 +19,11 @@ import type { Wordnet } from "./wordnet.ts";
  */
 export function taskCriteria(options: {
   readonly wordnet: Wordnet;
+  readonly facts: Facts;
   readonly lexicon: Lexicon;
   readonly sentences: ReadonlyArray<string>;
 }): Criteria<TaskPrompt> {
-  const { wordnet, lexicon, sentences } = options;
-  const facts = readFacts(wordnet);
+  const { wordnet, facts, lexicon, sentences } = options;
   const answers = factQuestions(facts, key(0)).map(({ response }) => response);
   const english = new Set([...sentences, ...answers]);
   const vocabulary = new Set([...english].flatMap(words));

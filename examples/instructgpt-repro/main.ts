@@ -5,16 +5,17 @@
  *     npm start -- --preset smoke --seed 2        every stage in a minute
  *     npm start -- --preset gpt2 --model ./gpt2   GPT-2 on a GPU, with preference data of your own
  */
+import { realpathSync } from "node:fs";
 import { fold, key } from "@rlhf/core";
 import { chunkStream } from "@rlhf/data";
-import { type SimulatedLabelers, simulatedLabelers } from "@rlhf/labeler";
+import type { SimulatedLabelers } from "@rlhf/labeler";
 import { pretrain } from "@rlhf/pretrain";
 import { trainReward } from "@rlhf/reward";
 import { finetune } from "@rlhf/sft";
 import { cloneModel, type Model, withoutAdapter } from "@rlhf/transformer";
 import { Effect } from "effect";
 import { chooseByReward } from "./choose_checkpoint.ts";
-import { collectComparisons } from "./comparisons.ts";
+import { collectComparisons, labelersOf } from "./comparisons.ts";
 import { evaluate, measureRewardModel } from "./evaluate.ts";
 import { splitRankings } from "./own_comparisons.ts";
 import { reinforce } from "./reinforce.ts";
@@ -27,36 +28,12 @@ import type { TaskPrompt } from "./tasks.ts";
 
 /** The paper's steps, in its order. */
 const pipeline = Effect.fn("instructgpt")(function* (setting: Setting) {
-  const { config, data, encoded, tokenizer, base } = setting;
+  const { config, data, base } = setting;
   const root = key(config.seed);
-  const labelers = simulatedLabelers({
-    criteria: data.criteria,
-    key: fold(root, "labelers"),
-    temperature: config.comparing.noise,
-  });
+  const labelers = labelersOf(setting);
 
-  // Pretraining: a language model that knows text, and nothing of instructions.
-  if (config.base === null) {
-    yield* pretrain({
-      model: base,
-      tokens: encoded.corpus.train,
-      validation: encoded.corpus.validation,
-      config: config.pretrain,
-      key: fold(root, "pretrain"),
-    });
-  }
-  yield* save("base", withoutAdapter(base), tokenizer);
-
-  // Step 1: demonstrations, and a supervised policy. Every epoch is kept until a reward model can choose.
-  const { model: supervised } = yield* finetune({
-    model: cloneModel(base),
-    demonstrations: encoded.demonstrations,
-    validation: encoded.validation,
-    config: config.sft,
-    key: fold(root, "sft"),
-    afterEpoch: (model, { epoch }) => save(`sft-${epoch}`, model, tokenizer),
-  });
-  const epochs = loadEpochs(config.sft.epochs, base, tokenizer);
+  // Step 1: demonstrations, and a supervised policy.
+  const { supervised, epochs } = yield* supervise(setting);
 
   // Steps 2 and 3, and again with comparisons of the new policy for every further round.
   const first = yield* align({
@@ -106,39 +83,71 @@ const pipeline = Effect.fn("instructgpt")(function* (setting: Setting) {
   };
 });
 
-/** Step 2, comparisons and a reward model, and step 3, PPO with pretraining gradients; on demand without, to compare. */
-const align = Effect.fn("align")(
-  function* (
-    input: Setting & {
-      readonly labelers: SimulatedLabelers<TaskPrompt>;
-      /** Writes the answers that are compared. */
-      readonly writer: Model;
-      /** The reward model starts from it: the supervised model, and in later rounds the reward model before. */
-      readonly judge: Model;
-      /** Of these the reward model chooses the policy to start from. */
-      readonly candidates: ReturnType<typeof loadEpochs> | [Effect.Effect<Model>];
-      readonly round: number;
-    },
-  ) {
-    const { config, data, encoded, tokenizer, labelers, writer, judge, candidates, round } = input;
-    const root = fold(key(config.seed), `round ${round}`);
-
-    const comparisons = data.own.comparisons
-      ? splitRankings(encoded.rankings, config, root)
-      : yield* collectComparisons({ ...input, policy: writer, prompts: encoded.prompts, key: root });
-    yield* saveComparisons(round, comparisons);
-    const reward = yield* trainReward({
-      policy: judge,
-      rankings: comparisons.training,
-      validation: comparisons.validation,
-      demonstrations: encoded.validation,
-      config: config.reward,
-      key: fold(root, "reward"),
+/** Pretraining, a language model that knows text, and nothing of instructions; step 1, a supervised policy. */
+export const supervise = Effect.fn("supervise")(function* (setting: Setting) {
+  const { config, encoded, tokenizer, base } = setting;
+  const root = key(config.seed);
+  if (config.base === null) {
+    yield* pretrain({
+      model: base,
+      tokens: encoded.corpus.train,
+      validation: encoded.corpus.validation,
+      config: config.pretrain,
+      key: fold(root, "pretrain"),
     });
-    yield* save(`reward-${round}`, reward.model, tokenizer);
-    const policy = yield* chooseByReward({ ...input, candidates, rewardModel: reward.model, key: root });
-    yield* save(`policy-${round}`, policy, tokenizer);
+  }
+  yield* save("base", withoutAdapter(base), tokenizer);
+  const { model: supervised } = yield* finetune({
+    model: cloneModel(base),
+    demonstrations: encoded.demonstrations,
+    validation: encoded.validation,
+    config: config.sft,
+    key: fold(root, "sft"),
+    afterEpoch: (model, { epoch }) => save(`sft-${epoch}`, model, tokenizer),
+  });
+  // Every epoch is kept until a reward model can choose.
+  return { supervised, epochs: loadEpochs(config.sft.epochs, base, tokenizer) };
+});
 
+/** What steps 2 and 3 go on from. */
+interface Round extends Setting {
+  readonly labelers: SimulatedLabelers<TaskPrompt>;
+  /** Writes the answers that are compared. */
+  readonly writer: Model;
+  /** The reward model starts from it: the supervised model, and in later rounds the reward model before. */
+  readonly judge: Model;
+  /** Of these the reward model chooses the policy to start from. */
+  readonly candidates: ReturnType<typeof loadEpochs> | [Effect.Effect<Model>];
+  readonly round: number;
+}
+
+/** Step 2: comparisons, and a reward model, which chooses the policy for step 3. */
+export const learnReward = Effect.fn("learnReward")(function* (input: Round) {
+  const { config, data, encoded, tokenizer, writer, judge, candidates, round } = input;
+  const root = fold(key(config.seed), `round ${round}`);
+  const comparisons = data.own.comparisons
+    ? splitRankings(encoded.rankings, config, root)
+    : yield* collectComparisons({ ...input, policy: writer, prompts: encoded.prompts, key: root });
+  yield* saveComparisons(round, comparisons);
+  const reward = yield* trainReward({
+    policy: judge,
+    rankings: comparisons.training,
+    validation: comparisons.validation,
+    demonstrations: encoded.validation,
+    config: config.reward,
+    key: fold(root, "reward"),
+  });
+  yield* save(`reward-${round}`, reward.model, tokenizer);
+  const policy = yield* chooseByReward({ ...input, candidates, rewardModel: reward.model, key: root });
+  yield* save(`policy-${round}`, policy, tokenizer);
+  return { comparisons, reward, policy };
+});
+
+/** Step 2, and step 3: PPO with pretraining gradients; on demand without, to compare. */
+const align = Effect.fn("align")(
+  function* (input: Round) {
+    const { config, data, encoded, tokenizer, labelers, round } = input;
+    const { comparisons, reward, policy } = yield* learnReward(input);
     const length = config.model.contextLength;
     const pretrainingRows = chunkStream(encoded.corpus.train, { length }).map((tokens) => ({ tokens }));
     const optimise = Effect.fnUntraced(function* (name: string, ptxCoefficient: number) {
@@ -150,7 +159,7 @@ const align = Effect.fn("align")(
         gold: data.own.comparisons ? [] : labelers.heldOut,
         tokenizer,
         config: { ...config.ppo, ptxCoefficient },
-        key: root,
+        key: fold(key(config.seed), `round ${round}`),
       });
       yield* save(`${name}-${round}`, result.model, tokenizer);
       return result;
@@ -162,4 +171,5 @@ const align = Effect.fn("align")(
   (effect, { round }) => inRound(round)(effect),
 );
 
-start(pipeline);
+// Not where another program imports its steps.
+if (realpathSync(process.argv[1]!) === import.meta.filename) start(pipeline);

@@ -8,8 +8,22 @@ import { finish, printed, startExample as start } from "./testing/example_proces
 let folder = "";
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "rlhf-example-"));
+  const text = animals.map((animal) => `The ${animal} is here. Nobody saw the ${animal}.`.repeat(20));
+  await writeFile(file("corpus.txt"), text.join("\n"));
+  const shown = animals.map((animal) => ({ prompt: ask(animal), response: `The ${animal} is here.` }));
+  await writeFile(file("demonstrations.jsonl"), jsonl(shown));
 });
 afterAll(() => rm(folder, { recursive: true }));
+
+const animals = ["cat", "dog", "cow", "owl", "fox", "bee", "ant", "hen", "pig", "rat", "bat", "elk"];
+const ask = (animal: string) => `Where is the ${animal}?`;
+const jsonl = (rows: ReadonlyArray<unknown>) => rows.map((row) => `${JSON.stringify(row)}\n`).join("");
+const file = (name: string) => join(folder, name);
+/** Text and demonstrations of its own spare a run the making of WordNet's. */
+const own = (demonstrations = "demonstrations.jsonl") => [
+  ...["--corpus", file("corpus.txt"), "--vocabulary", "300"],
+  ...["--demonstrations", file(demonstrations)],
+];
 
 describe("the smoke preset", () => {
   it("runs every stage and leaves a complete run folder", { timeout: 90_000 }, async () => {
@@ -55,18 +69,6 @@ describe("the smoke preset", () => {
   it("trains on people's rankings, demonstrations and text in place of its own", {
     timeout: 90_000,
   }, async () => {
-    const animals = ["cat", "dog", "cow", "owl", "fox", "bee", "ant", "hen", "pig", "rat", "bat", "elk"];
-    const file = (name: string) => join(folder, name);
-    await writeFile(
-      file("corpus.txt"),
-      animals.map((animal) => `The ${animal} is here. Nobody saw the ${animal}.`.repeat(20)).join("\n"),
-    );
-    const jsonl = (rows: ReadonlyArray<unknown>) => rows.map((row) => `${JSON.stringify(row)}\n`).join("");
-    const ask = (animal: string) => `Where is the ${animal}?`;
-    await writeFile(
-      file("demonstrations.jsonl"),
-      jsonl(animals.map((animal) => ({ prompt: ask(animal), response: `The ${animal} is here.` }))),
-    );
     await writeFile(
       file("comparisons.jsonl"),
       jsonl(
@@ -77,11 +79,8 @@ describe("the smoke preset", () => {
         })),
       ),
     );
-    const own = [
-      ...["--corpus", file("corpus.txt"), "--demonstrations", file("demonstrations.jsonl")],
-      ...["--comparisons", file("comparisons.jsonl"), "--run", file("own"), "--vocabulary", "300"],
-    ];
-    const { code, output } = await finish(start("--preset", "smoke", ...own));
+    const flags = [...own(), "--comparisons", file("comparisons.jsonl"), "--run", file("own")];
+    const { code, output } = await finish(start("--preset", "smoke", ...flags));
     expect(code, output).toBe(0);
     const report = JSON.parse(read("own/report.json"));
     expect(report.winRates).toEqual([]);
@@ -90,8 +89,9 @@ describe("the smoke preset", () => {
   });
 
   it("stops within two seconds of Ctrl-C and leaves a usable run folder", { timeout: 60_000 }, async () => {
-    const run = start("--preset", "smoke", "--run", join(folder, "stopped"), "--pretrain.steps", "100000");
-    await printed(run, "1/100000");
+    const endless = ["--pretrain.steps", "100000", ...own()];
+    const run = start("--preset", "smoke", "--run", file("stopped"), ...endless);
+    await printed(run, "/100000");
     const asked = performance.now();
     run.process.kill("SIGINT");
     const { code } = await finish(run);
@@ -106,8 +106,8 @@ describe("bad input", () => {
   it("is refused before any work starts, all problems at once", async () => {
     await writeFile(join(folder, "empty.txt"), "");
     await writeFile(join(folder, "latin1.jsonl"), Buffer.from([0x7b, 0xe9, 0x7d]));
-    const own = ["--corpus", join(folder, "empty.txt"), "--demonstrations", join(folder, "latin1.jsonl")];
-    const { code, output } = await finish(start("--run", join(folder, "refused"), ...own));
+    const files = ["--corpus", join(folder, "empty.txt"), "--demonstrations", join(folder, "latin1.jsonl")];
+    const { code, output } = await finish(start("--run", join(folder, "refused"), ...files));
     expect(code).toBe(1);
     expect(output).toContain("empty.txt");
     expect(output).toContain("latin1.jsonl");
@@ -125,14 +125,7 @@ describe("bad input", () => {
   it("refuses a prompt that leaves no room for the answer", async () => {
     const prompt = "a very long question ".repeat(60);
     await writeFile(join(folder, "long.jsonl"), JSON.stringify({ prompt, response: "No." }));
-    const run = start(
-      "--preset",
-      "smoke",
-      "--demonstrations",
-      join(folder, "long.jsonl"),
-      "--run",
-      join(folder, "long"),
-    );
+    const run = start("--preset", "smoke", ...own("long.jsonl"), "--run", file("long"));
     const { code, output } = await finish(run);
     expect(code).toBe(1);
     expect(output).toContain("do not fit into the model's context of 64");

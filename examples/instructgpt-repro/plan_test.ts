@@ -1,3 +1,4 @@
+import type { TensorMemory } from "@rlhf/doctor";
 import { stageMemory, type TransformerConfig } from "@rlhf/transformer";
 import { Effect } from "effect";
 import { expect, it } from "vitest";
@@ -51,9 +52,11 @@ it("refuses all stages that would not fit, and names the setting to change", asy
   const wide = await plansOf({
     pretrain: { ...(presets.smoke!.pretrain as object), batchSize: 4e6, microBatchSize: 4e6 },
   });
-  const tooWide = await Effect.runPromise(Effect.flip(refuseWhatDoesNotFit(wide, 16e9)));
+  const tooWide = await Effect.runPromise(
+    Effect.flip(refuseWhatDoesNotFit(wide, { of: "machine", bytes: 16e9 })),
+  );
   expect(tooWide.problems.map(({ where }) => where)).toEqual(["--pretrain.microBatchSize"]);
-  expect(tooWide.message).toMatch(/pretrain would take [\d]+ MB, there are 16000 MB/);
+  expect(tooWide.message).toMatch(/pretrain would take [\d,]+ of 16,000 MB of the machine's memory/);
   const large = {
     architecture: "gpt2",
     vocabSize: 50_000,
@@ -72,8 +75,21 @@ it("refuses all stages that would not fit, and names the setting to change", asy
       accumulates: false,
     }),
   }));
-  const tooHeavy = await Effect.runPromise(Effect.flip(refuseWhatDoesNotFit(heavy, 16e9)));
+  const tooHeavy = await Effect.runPromise(
+    Effect.flip(refuseWhatDoesNotFit(heavy, { of: "machine", bytes: 16e9 })),
+  );
   expect(new Set(tooHeavy.problems.map(({ where }) => where))).toEqual(new Set(["--model.width"]));
+});
+
+it("compares with the GPU's memory where tensors lie there, and with nothing where nobody tells how much that is", async () => {
+  const plans = await plansOf();
+  const bytes = Math.max(...plans.map(({ memory }) => memory.total));
+  await Effect.runPromise(refuseWhatDoesNotFit(plans, { of: "GPU", bytes })); // nothing else lies there
+  const message = async (available: TensorMemory) =>
+    (await Effect.runPromise(Effect.flip(refuseWhatDoesNotFit(plans, available)))).message;
+  expect(await message({ of: "GPU", bytes: bytes - 1 })).toContain("MB of the GPU's memory");
+  expect(await message({ of: "machine", bytes })).toContain("MB of the machine's memory");
+  await Effect.runPromise(refuseWhatDoesNotFit(plans, { of: "GPU", bytes: undefined }));
 });
 
 it("counts the base of adapters once, and their gradients and moments alone", async () => {

@@ -20,9 +20,13 @@ export function sentencesOf(wordnet: Wordnet, synset: Synset): ReadonlyArray<str
   return [...(definition ? [definition] : []), ...exampleSentences(synset)];
 }
 
+const known = new WeakMap<Synset, ReadonlyArray<string>>();
+
 /** The example sentences of a meaning that have four words or more and no profanity. */
 export function exampleSentences(synset: Synset): ReadonlyArray<string> {
-  return synset.examples.map(sentence).filter((text) => text !== undefined);
+  const sentences = known.get(synset) ?? synset.examples.map(sentence).filter((text) => text !== undefined);
+  known.set(synset, sentences); // they are asked for again and again
+  return sentences;
 }
 
 /**

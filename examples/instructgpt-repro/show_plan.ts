@@ -1,6 +1,5 @@
-import { totalmem } from "node:os";
 import { fold, InvalidInput, key, Progress } from "@rlhf/core";
-import { speeds } from "@rlhf/doctor";
+import { shareInWords, speeds, type TensorMemory, tensorMemory } from "@rlhf/doctor";
 import { parameterCount } from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";
 import { Effect } from "effect";
@@ -12,22 +11,21 @@ const heap = 60e6;
 /** Demonstrations that tell how fast a machine is. */
 const measured = 64;
 
-/** Bytes that the machine, or the container around the process, has. */
-const available = () => Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
+/** What lies in the memory of tensors besides them, of which the plans tell: of the machine's the process takes some of its own. */
+const besides = ({ of }: TensorMemory) =>
+  of === "GPU" ? 0 : process.memoryUsage.rss() - tf.memory().numBytes + heap;
 
-/** What the process takes now besides tensors, of which the plans tell, and will of its own. */
-const processMemory = () => process.memoryUsage.rss() - tf.memory().numBytes + heap;
-
-/** Refuses, all at once, stages that need more memory than there is, each with the setting to change. */
+/** Refuses, all at once, stages that need more memory than there is where tensors lie, each with the setting to change. */
 export const refuseWhatDoesNotFit = (
   plans: ReadonlyArray<StagePlan>,
-  limit = available(),
+  available = tensorMemory(),
 ): Effect.Effect<void, InvalidInput> => {
-  const own = processMemory();
+  const limit = available.bytes ?? Number.POSITIVE_INFINITY;
+  const own = besides(available);
   const problems = plans.flatMap(({ stage, setting, memory }) => {
     const needed = own + memory.total;
     if (needed <= limit) return [];
-    const problem = `${stage} would take ${megabytes(needed)} MB, there are ${megabytes(limit)} MB`;
+    const problem = `${stage} would take ${shareInWords(needed, available)}`;
     return memory.total - memory.activations > limit / 2
       ? [
           {
@@ -55,7 +53,8 @@ export const showPlan = Effect.fn("showPlan")(function* (
 ) {
   const { publish } = yield* Progress;
   const { eos, pad } = tokenizer.specials;
-  const own = processMemory(); // before the measurement, which leaves memory that training takes again
+  const available = tensorMemory();
+  const own = besides(available); // before the measurement, which leaves memory that training takes again
   const rows = encoded.demonstrations
     .slice(0, measured)
     .map(({ prompt, response }) => [...prompt, ...response]);
@@ -73,7 +72,7 @@ export const showPlan = Effect.fn("showPlan")(function* (
     stage: "plan",
     title:
       `Plan: ${parameterCount(base.config).toLocaleString("en")} parameters, about ${Math.max(1, Math.round(total / 60))} min of training, ` +
-      `at most ${megabytes(peak)} of ${megabytes(available())} MB`,
+      `at most ${shareInWords(peak, available)}`,
     rows: plans.map((plan) => ({
       stage: plan.stage,
       steps: plan.steps,
@@ -84,7 +83,7 @@ export const showPlan = Effect.fn("showPlan")(function* (
       optimizer: megabytes(plan.memory.optimizer),
       activations: megabytes(plan.memory.activations),
       cache: megabytes(plan.memory.cache),
-      process: megabytes(own + plan.memory.total),
+      [available.of === "GPU" ? "GPU" : "process"]: megabytes(own + plan.memory.total),
     })),
   });
 });

@@ -49,9 +49,12 @@ export const start = <E>(pipeline: (setting: Setting) => Effect.Effect<Results, 
       const { preset, fields, resume } = yield* affordable(args, flags, backend.name);
       const config = yield* decodeConfig(Config, fields);
       const byDefault = `runs/${preset}-seed${config.seed}`;
+      const place = resume ? newestRun(config.run, byDefault) : freePath(config.run, byDefault);
+      // Before the data are read, which tell the rest of the model's shape.
+      if (resume) yield* refuseOtherConfig(yield* place, config, "model.*");
       const preparing = Effect.andThen(showProgress, prepare(config));
       const [path, { setting, plans }] = yield* allProblems([
-        resume ? newestRun(config.run, byDefault) : freePath(config.run, byDefault),
+        place,
         preparing.pipe(Effect.scoped, Effect.provide(Progress.layer)),
       ]);
       if (resume) yield* refuseOtherConfig(path, setting.config);
@@ -150,12 +153,19 @@ const newestRun = Effect.fnUntraced(function* (wanted: string | null, byDefault:
   return path;
 });
 
-/** What does not change the results may change, and PPO at a constant learning rate may go on for longer. */
-const refuseOtherConfig = Effect.fnUntraced(function* (path: string, config: Config) {
+/**
+ * What does not change the results may change, and PPO at a constant learning rate may go on for longer; so may fields that
+ * are not known yet.
+ */
+const refuseOtherConfig = Effect.fnUntraced(function* (
+  path: string,
+  config: Config,
+  ...unknown: ReadonlyArray<string>
+) {
   const files = yield* FileSystem.FileSystem;
   const started: unknown = JSON.parse(yield* files.readFileString(`${path}/config.json`));
   yield* checkConfigChange(started, JSON.parse(JSON.stringify(config)), {
-    mayChange: ["run", "ppo.sampleEvery", "ppo.samples"],
+    mayChange: ["run", "ppo.sampleEvery", "ppo.samples", ...unknown],
     mayGrow: ["ppo.iterations"],
   });
 });

@@ -1,7 +1,7 @@
 import { fold, integers, type Key, shuffled } from "@rlhf/core/random";
 import type { Demonstration, Prompt } from "@rlhf/core/records";
 import type { Lexicon } from "@rlhf/labeler/lexicon";
-import { readFacts } from "./facts.ts";
+import type { Facts } from "./facts.ts";
 import { byLot } from "./lot.ts";
 import { phrasingsOf } from "./phrasings.ts";
 import { factQuestions } from "./questions.ts";
@@ -57,12 +57,13 @@ export interface Tasks {
  */
 export function makeTasks(options: {
   readonly wordnet: Wordnet;
+  readonly facts: Facts;
   readonly lexicon: Lexicon;
   readonly sizes: TaskSizes;
   readonly key: Key;
 }): Tasks {
-  const { wordnet, lexicon, sizes, key } = options;
-  const asked = [...topicSentences(wordnet, lexicon, key), ...factQuestions(readFacts(wordnet), key)];
+  const { wordnet, facts, lexicon, sizes, key } = options;
+  const asked = [...topicSentences(wordnet, lexicon, key), ...factQuestions(facts, key)];
   const isNewCombination = (task: WordnetTask) =>
     task.kind === "write" && task.mood !== undefined && byLot(key, combination(task), 1 / 7);
   const training = asked.filter(({ task, heldOut }) => !heldOut && !isNewCombination(task));

@@ -3,6 +3,7 @@ import { readLexicon } from "@rlhf/labeler/lexicon";
 import { goldUtility, simulatedLabelers } from "@rlhf/labeler/simulated";
 import { describe, expect, it } from "vitest";
 import { makeCorpus } from "./corpus.ts";
+import { readFacts } from "./facts.ts";
 import { taskCriteria } from "./judging.ts";
 import type { Task } from "./task.ts";
 import { formOf, makeTasks, separator, type TaskDemonstration, taskShares } from "./tasks.ts";
@@ -10,8 +11,9 @@ import { readWordnet } from "./wordnet.ts";
 
 const wordnet = readWordnet();
 const lexicon = readLexicon();
+const facts = readFacts(wordnet);
 const sizes = { demonstrations: 5000, validation: 200, prompts: 3400, evaluation: 400 };
-const tasks = makeTasks({ wordnet, lexicon, sizes, key: key(1) });
+const tasks = makeTasks({ wordnet, facts, lexicon, sizes, key: key(1) });
 const texts = (prompts: ReadonlyArray<{ readonly text: string }>) => new Set(prompts.map(({ text }) => text));
 
 describe("makeTasks", () => {
@@ -24,8 +26,8 @@ describe("makeTasks", () => {
         expect(formed).toHaveLength(Math.round(size * share));
       }
     }
-    expect(makeTasks({ wordnet, lexicon, sizes, key: key(1) })).toEqual(tasks);
-    expect(makeTasks({ wordnet, lexicon, sizes, key: key(2) }).prompts).not.toEqual(tasks.prompts);
+    expect(makeTasks({ wordnet, facts, lexicon, sizes, key: key(1) })).toEqual(tasks);
+    expect(makeTasks({ wordnet, facts, lexicon, sizes, key: key(2) }).prompts).not.toEqual(tasks.prompts);
   });
 
   it("ends every prompt with the separator and every response with a full stop", () => {
@@ -66,13 +68,15 @@ describe("makeTasks", () => {
 
   it("says what is missing", () => {
     const tooMany = { ...sizes, demonstrations: 1_000_000 };
-    expect(() => makeTasks({ wordnet, lexicon, sizes: tooMany, key: key(1) })).toThrow("tasks of kind topic");
+    expect(() => makeTasks({ wordnet, facts, lexicon, sizes: tooMany, key: key(1) })).toThrow(
+      "tasks of kind topic",
+    );
   });
 });
 
 describe("taskCriteria", () => {
   const sentences = makeCorpus(wordnet, key(1)).train.flatMap((document) => document.split("\n"));
-  const criteria = taskCriteria({ wordnet, lexicon, sentences });
+  const criteria = taskCriteria({ wordnet, facts, lexicon, sentences });
   const { heldOut } = simulatedLabelers({ criteria, key: key(1) });
   const gold = ({ prompt, task }: TaskDemonstration, response: string) =>
     goldUtility(heldOut, { id: "", text: prompt, task }, response);

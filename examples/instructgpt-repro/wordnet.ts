@@ -45,16 +45,13 @@ export function readWordnet(): Wordnet {
   const lines = (name: string) => readFileSync(join(folder, name), "latin1").split("\n");
   const parsed = Object.entries(files).flatMap(([pos, name]) =>
     lines(`data.${name}`)
-      .filter((line) => /^\d/.test(line))
+      .filter((line) => line !== "" && !line.startsWith(" ")) // the license
       .map((line) => parseSynset(line, pos as PartOfSpeech)),
   );
-  const wordsOf = new Map(parsed.map(({ synset }) => [synset.id, synset.words]));
-  const synsets = new Map<string, Synset>();
+  const synsets = new Map<string, Synset>(parsed.map(({ synset }) => [synset.id, synset]));
   for (const { synset, antonyms } of parsed) {
-    const opposites = antonyms.map(
-      ({ from, to, toId }) => [synset.words[from]!, wordsOf.get(toId)![to]!] as const,
-    );
-    synsets.set(synset.id, { ...synset, opposites });
+    for (const { from, to, toId } of antonyms)
+      synset.opposites.push([synset.words[from]!, synsets.get(toId)!.words[to]!]);
   }
   const senses = parseSenses(lines("index.sense"), synsets);
   return {
@@ -77,11 +74,11 @@ function parseSynset(line: string, pos: PartOfSpeech) {
   let at = 3;
   const take = () => fields[at++]!;
   // `(a)`, `(p)` and `(ip)` say where an adjective may stand.
-  const words = Array.from({ length: Number.parseInt(take(), 16) }, () => {
+  const words: Array<string> = [];
+  for (let count = Number.parseInt(take(), 16); count > 0; count--, at++) {
     const word = take().replaceAll("_", " ");
-    at++;
-    return word.replace(/\((?:a|p|ip)\)$/, "");
-  });
+    words.push(word.endsWith(")") ? word.replace(/\((?:a|p|ip)\)$/, "") : word);
+  }
   const hypernyms: Array<string> = [];
   const antonyms: Array<Antonym> = [];
   let isName = false;
@@ -94,19 +91,18 @@ function parseSynset(line: string, pos: PartOfSpeech) {
       antonyms.push({ from: from!, to: to!, toId: toPos + offset });
     }
   }
-  const gloss = line.slice(bar + 1).trim();
+  const [definition, ...quoted] = line.slice(bar + 1).split('"');
   const synset = {
     id: pos + fields[0],
     pos,
     category: Number(fields[1]),
     words,
-    definition: gloss
-      .split('"')[0]!
-      .trim()
-      .replace(/[;:,]$/, ""),
-    examples: Array.from(gloss.matchAll(/"([^"]+)"/g), (match) => match[1]!.trim()),
+    definition: definition!.trim().replace(/[;:,]$/, ""),
+    // Between them stands what is not quoted, and behind the last.
+    examples: quoted.filter((_, i) => i % 2 === 0 && i + 1 < quoted.length).map((example) => example.trim()),
     hypernyms,
     isName,
+    opposites: [] as Array<readonly [string, string]>,
   };
   return { synset, antonyms };
 }
@@ -124,7 +120,7 @@ function parseSenses(lines: ReadonlyArray<string>, synsets: ReadonlyMap<string, 
     known.push({ synset: synsets.get(pos + offset)!, count: Number(count), number: Number(number) });
     senses.set(word, known);
   }
-  for (const known of senses.values()) known.sort((a, b) => a.number - b.number);
+  for (const known of senses.values()) if (known.length > 1) known.sort((a, b) => a.number - b.number);
   return senses;
 }
 

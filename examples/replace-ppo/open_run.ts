@@ -1,9 +1,9 @@
 import { fold, InvalidInput, key } from "@rlhf/core";
 import { readRankings } from "@rlhf/data";
-import { simulatedLabelers } from "@rlhf/labeler";
 import { loadTokenizer, tokenizerFromJson, trainBpe } from "@rlhf/tokenizer";
 import { initModel, loadCheckpoint } from "@rlhf/transformer";
 import { Effect, FileSystem, Schema } from "effect";
+import { labelersOf } from "../instructgpt-repro/comparisons.ts";
 import { Config } from "../instructgpt-repro/config.ts";
 import { loadData } from "../instructgpt-repro/data.ts";
 import { encodeData } from "../instructgpt-repro/encode.ts";
@@ -67,7 +67,7 @@ export const prepare = Effect.fn("prepare")(function* (path: string, config: Con
  * supervised one. Comparisons come back in tokens from their text; what the policy did not finish stays unfinished.
  */
 export const openRun = Effect.fn("openRun")(function* (path: string, setting: Setting) {
-  const { config, data, tokenizer, encoded } = setting;
+  const { config, tokenizer, encoded } = setting;
   const policy = yield* loadCheckpoint(`${path}/checkpoints/policy-1`, tokenizer);
   const texts = yield* readRankings(`${path}/comparisons-1.jsonl`);
   const rankings = texts.map(({ prompt, responses, ranks }) => ({
@@ -84,11 +84,7 @@ export const openRun = Effect.fn("openRun")(function* (path: string, setting: Se
     encoded,
     rankings: rankings.slice(held),
     validation: rankings.slice(0, held),
-    labelers: simulatedLabelers({
-      criteria: data.criteria,
-      key: fold(key(config.seed), "labelers"),
-      temperature: config.comparing.noise,
-    }),
+    labelers: labelersOf(setting),
   };
 });
 export type OpenRun = Effect.Success<ReturnType<typeof openRun>>;

@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { Allocator, type Block } from "./allocator.ts";
 import type { Device, Graph, Launch, Scalar } from "./device.ts";
-import { addressOf, copyOf } from "./driver.ts";
+import { addressOf, copyOf, outputOf } from "./driver.ts";
 import type { ProductWithEpilogue } from "./epilogues.ts";
 import { type Precision, type Product, Products } from "./products.ts";
 import { Staging } from "./staging.ts";
@@ -84,6 +84,12 @@ export class CudaBackend extends tf.KernelBackend {
   /** Whether operands of products are rounded to bf16, and activations lie so. */
   get rounds(): boolean {
     return this.precision === "bf16";
+  }
+
+  /** The most bytes that tensors can take: what the GPU has in all, or RLHF_CUDA_MEMORY. */
+  get memoryLimit(): number {
+    const total = outputOf((output) => this.device.driver.cuMemGetInfo([0], output));
+    return Math.min(this.allocator.limit, total);
   }
 
   /** Runs a kernel of tfjs; when it throws, the outputs that it had made are freed. */

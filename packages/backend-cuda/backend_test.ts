@@ -1,8 +1,8 @@
 /** Reading, precision, memory and graphs of the backend. */
 import * as tf from "@tensorflow/tfjs-core";
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, vi } from "vitest";
 import { useBackend } from "../tensor/backend.ts";
-import type { CudaBackend } from "./backend.ts";
+import { CudaBackend } from "./backend.ts";
 import { resetFallbackCounts } from "./mod.ts";
 import { precisions } from "./products.ts";
 import { hasDevice } from "./testing/emulator.ts";
@@ -143,6 +143,17 @@ describe.skipIf(!hasDevice())("the backend", () => {
     );
     expect(() => backend.launchEach("convert", "no_kernel", 1, [x])).toThrow("cuModuleGetFunction failed");
     backend.free(x);
+  });
+
+  it("says how much memory tensors can take, and no more than it is allowed", () => {
+    const all = backend.memoryLimit;
+    const [free, total] = [[0], [0]];
+    backend.device.driver.cuMemGetInfo(free, total);
+    expect(all).toBe(Number(total[0]));
+    expect(all).toBeGreaterThan(2 ** 30);
+    vi.stubEnv("RLHF_CUDA_MEMORY", "0.5");
+    expect(new CudaBackend(backend.device, "fp32").memoryLimit).toBe(2 ** 29);
+    vi.unstubAllEnvs();
   });
 
   it("says which operation ran out of memory", () => {

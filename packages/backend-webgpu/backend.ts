@@ -117,6 +117,7 @@ export class WebGpuBackend extends WebGPUBackend {
       readonly uniforms: Readonly<Record<Ints | Floats, number>>;
     },
   ): void {
+    if (options.groups === 0) return; // outputs without elements
     const hidden = this.#hidden;
     const tensors = program.buffers.map((name) => options.tensors[name]);
     const buffers = tensors.map((tensor) => this.bufferOf(tensor));

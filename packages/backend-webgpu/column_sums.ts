@@ -14,22 +14,25 @@ const sumProgram = program({
   let columns = (u.width + threads - 1u) / threads;
   let column = index % columns * threads + lane;
   let block = index / columns;
-  if (column >= u.width || block * u.rowsPerBlock >= u.rows) { return; }
+  if (column >= u.width || block * u.rowsPerBlock >= max(u.rows, 1u)) { return; }
   var sum = 0.0;
   let end = min(u.rows, (block + 1u) * u.rowsPerBlock);
   for (var row = block * u.rowsPerBlock; row < end; row++) { sum += x[row * u.width + column]; }
   sums[block * u.width + column] = sum;`,
 });
 
-/** How rows are shared out in the first pass: at most 64 blocks of at least 32 rows. */
+/** How rows are shared out in the first pass: at most 64 blocks of at least 32 rows; of no rows one, whose sums are 0. */
 export const rowBlocks = (rows: number): { readonly blocks: number; readonly rowsPerBlock: number } => {
   const rowsPerBlock = Math.max(32, Math.ceil(rows / 64));
-  return { blocks: Math.ceil(rows / rowsPerBlock), rowsPerBlock };
+  return { blocks: Math.max(1, Math.ceil(rows / rowsPerBlock)), rowsPerBlock };
 };
 
-const pass = (backend: WebGpuBackend, x: tf.TensorInfo, rowsPerBlock: number): tf.TensorInfo => {
+const pass = (
+  backend: WebGpuBackend,
+  x: tf.TensorInfo,
+  { blocks, rowsPerBlock }: ReturnType<typeof rowBlocks>,
+): tf.TensorInfo => {
   const [rows, width] = x.shape as [number, number];
-  const blocks = Math.ceil(rows / rowsPerBlock);
   const sums = backend.output(blocks === 1 ? [width] : [blocks, width]);
   backend.run(sumProgram, {
     tensors: { x, sums },
@@ -41,14 +44,14 @@ const pass = (backend: WebGpuBackend, x: tf.TensorInfo, rowsPerBlock: number): t
 
 /** The second pass: [blocks, width] → [width]. The partial sums are freed. */
 export const sumPartials = (backend: WebGpuBackend, partials: tf.TensorInfo): tf.TensorInfo => {
-  const sums = pass(backend, partials, partials.shape[0]!);
+  const sums = pass(backend, partials, { blocks: 1, rowsPerBlock: partials.shape[0]! });
   backend.free(partials);
   return sums;
 };
 
 /** [rows, width] → [width]. */
 export const columnSums = (backend: WebGpuBackend, x: tf.TensorInfo): tf.TensorInfo => {
-  const { blocks, rowsPerBlock } = rowBlocks(x.shape[0]!);
-  const partials = pass(backend, x, rowsPerBlock);
-  return blocks === 1 ? partials : sumPartials(backend, partials);
+  const shared = rowBlocks(x.shape[0]!);
+  const partials = pass(backend, x, shared);
+  return shared.blocks === 1 ? partials : sumPartials(backend, partials);
 };

@@ -4,7 +4,8 @@ import { describe, expect, it } from "vitest";
 import { useBackend } from "../tensor/backend.ts";
 import { hasFusedKernel } from "../tensor/fused_kernels.ts";
 import { fusedCases, tolerance } from "../tensor/testing/fused_cases.ts";
-import { expectClose, floats, runOn } from "../tensor/testing/run_on.ts";
+import { emptyCases } from "../tensor/testing/layer_cases.ts";
+import { expectClose, floats, runOn, withGradients } from "../tensor/testing/run_on.ts";
 import type { WebGpuBackend } from "./mod.ts";
 import { hasAdapter } from "./testing/software_adapter.ts";
 
@@ -25,6 +26,12 @@ describe.skipIf(!(await hasAdapter()))("as on cpu", () => {
     const actual = await runOn("webgpu", inputs, operation);
     expect(hasFusedKernel(kernel)).toBe(true);
     expectClose(actual, expected, tolerance);
+  });
+
+  it.each(emptyCases)("$kernel, $name", async ({ inputs, operation }) => {
+    const [, ...gradients] = await runOn("webgpu", inputs, withGradients(operation));
+    const variable = inputs.filter(({ dtype }) => dtype === "float32");
+    expect(gradients).toEqual(variable.map((raw) => ({ ...raw, values: raw.values.map(() => 0) })));
   });
 
   it("log-probs from hidden states, in several chunks of the vocabulary", async () => {

@@ -77,7 +77,7 @@ const gainProgram = program({
   let columns = (u.width + threads - 1u) / threads;
   let column = index % columns * threads + lane;
   let block = index / columns;
-  if (column >= u.width || block * u.rowsPerBlock >= u.rows) { return; }
+  if (column >= u.width || block * u.rowsPerBlock >= max(u.rows, 1u)) { return; }
   var sum = 0.0;
   let end = min(u.rows, (block + 1u) * u.rowsPerBlock);
   for (var row = block * u.rowsPerBlock; row < end; row++) {

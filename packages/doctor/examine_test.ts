@@ -54,7 +54,7 @@ it("passes a model that is sound, and leaves it as it is", async () => {
     "overfit 20 pairs",
   ]);
   expect(findings.find(({ check }) => check === "memory")!.found).toMatch(
-    /^PPO would take \d+ MB \(weights .*, with 8 sequences of \d+ tokens at a time/,
+    /^PPO would take \d+ of [\d,]+ MB of the machine's memory \(weights .*, with 8 sequences of \d+ tokens at a time/,
   );
   expect(await model.params["transformer.wte.weight"]!.data()).toEqual(before);
   expect(tf.memory().numTensors).toBe(tensors);

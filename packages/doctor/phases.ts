@@ -1,10 +1,10 @@
-import { totalmem } from "node:os";
 import type { Key } from "@rlhf/core/random";
 import type { Tokens } from "@rlhf/core/records";
 import { type Model, type StageMemory, stageMemory } from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Finding } from "./finding.ts";
 import { speeds } from "./speeds.ts";
+import { shareInWords, tensorMemory } from "./tensor_memory.ts";
 
 /** Sequences in a forward pass that training can do with: smaller micro-batches hardly save anything. */
 const microBatch = 8;
@@ -22,7 +22,7 @@ export async function phases(
   const { sampling, scoring, training } = await speeds(model, sequences, options);
   const leaked = tf.memory().numTensors - before;
   const memory = ppoMemory(model, options.longest);
-  const used = process.memoryUsage.rss();
+  const available = tensorMemory();
   return [
     {
       check: "speed",
@@ -32,10 +32,9 @@ export async function phases(
     },
     {
       check: "memory",
-      passed: leaked === 0 && memory.total < 0.9 * totalmem(),
-      found: `PPO would take ${described(memory)}, with ${microBatch} sequences of ${options.longest} tokens at a time; this process has ${megabytes(used)} of ${megabytes(totalmem())}${leaked === 0 ? "" : `; ${leaked} tensors were not freed`}`,
-      remedy:
-        "take a smaller model, shorter texts, an adapter (LoRA, which takes less than this), or a machine with more memory",
+      passed: leaked === 0 && memory.total < 0.9 * (available.bytes ?? Number.POSITIVE_INFINITY),
+      found: `PPO would take ${shareInWords(memory.total, available)} (${parts(memory)}), with ${microBatch} sequences of ${options.longest} tokens at a time${leaked === 0 ? "" : `; ${leaked} tensors were not freed`}`,
+      remedy: `take a smaller model, shorter texts, an adapter (LoRA, which takes less than this), or a ${available.of} with more memory`,
     },
   ];
 }
@@ -52,16 +51,12 @@ function ppoMemory({ config }: Model, longest: number): StageMemory {
   });
 }
 
-function described({ total, weights, gradients, optimizer, activations, cache }: StageMemory): string {
-  const parts = { weights, gradients, AdamW: optimizer, activations, cache };
-  const listed = Object.entries(parts).map(([name, bytes]) => `${name} ${megabytes(bytes)}`);
-  return `${megabytes(total)} (${listed.join(", ")})`;
+function parts({ weights, gradients, optimizer, activations, cache }: StageMemory): string {
+  return Object.entries({ weights, gradients, AdamW: optimizer, activations, cache })
+    .map(([name, bytes]) => `${name} ${rounded(bytes / 1e6)} MB`)
+    .join(", ");
 }
 
 function rounded(value: number): string {
   return Math.round(value).toLocaleString("en");
-}
-
-function megabytes(bytes: number): string {
-  return `${rounded(bytes / 1e6)} MB`;
 }

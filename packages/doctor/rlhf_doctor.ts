@@ -14,7 +14,7 @@ import * as Console from "effect/Console";
 import * as Effect from "effect/Effect";
 import { examine, pairsOf } from "./examine.ts";
 
-const help = `rlhf-doctor --model FOLDER --data FILE [--backend auto|native|wasm|cpu]
+const help = `rlhf-doctor --model FOLDER --data FILE [--backend auto|cuda|webgpu|native|wasm|cpu]
 
 Tests a model with your data before a long run: special tokens, padding and batch, cache, speed and memory of
 each phase, and whether 20 pairs can be learned by heart. Exit code 1 when a test fails.

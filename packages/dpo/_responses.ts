@@ -4,12 +4,15 @@ import type { Model } from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
 
+/** A prompt with the responses to it. */
+export type Answers = Pick<EncodedRanking, "prompt" | "responses">;
+
 /** A response as if it had just been sampled. */
 export function episode(prompt: Tokens, response: Tokens): Episode {
   return { prompt: { id: "", tokens: prompt }, response: { tokens: response, finished: true } };
 }
 
-export function episodesOf({ prompt, responses }: EncodedRanking): Array<Episode> {
+export function episodesOf({ prompt, responses }: Answers): Array<Episode> {
   return responses.map((response) => episode(prompt, response));
 }
 

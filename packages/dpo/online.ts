@@ -195,7 +195,7 @@ const update = Effect.fnUntraced(function* (
       const responses = {
         episodes: Array.from(members, (member) => batch.episodes[member]!),
         ...selectRows({ mask: batch.mask, refLogProbs }, members),
-        ranks: part.map((prompt) => ranks[prompt]!),
+        rankings: part.map((prompt) => [ranks[prompt]!]),
       };
       return preferenceObjective(policy, responses, {
         ...config,

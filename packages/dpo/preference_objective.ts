@@ -12,17 +12,17 @@ import { orpoLoss } from "./orpo_loss.ts";
 import { robustDpoLoss } from "./robust_dpo_loss.ts";
 import { simpoLoss } from "./simpo_loss.ts";
 
-/** The responses to some prompts, all of a prompt side by side, and how they rank. */
+/** The responses to some prompts, all of a prompt side by side, and everybody's rankings of them. */
 export interface RankedResponses extends Responses {
   /** log π₀ of each response, summed over its tokens, `[responses]`. */
   readonly refLogProbs: tf.Tensor1D;
-  /** For each prompt one rank per response: 1 is best, equal ranks are a tie. */
-  readonly ranks: ReadonlyArray<ReadonlyArray<number>>;
+  /** For each prompt its rankings, each of one rank per response: 1 is best, equal ranks are a tie. */
+  readonly rankings: ReadonlyArray<ReadonlyArray<ReadonlyArray<number>>>;
 }
 
 /**
  * The loss on a micro-batch of ranked responses, forward pass included: one pass for each response, however many pairs it
- * is in. Every prompt counts the same, and so does every decided pair of a prompt (as in the K-wise loss of reward models,
+ * is in and however many people ranked it. Every prompt counts the same, and so does every decided pair of a prompt (as in the K-wise loss of reward models,
  * Ouyang et al. 2022). Ties are dropped.
  *
  * The metrics are means over the pairs: `accuracy`, the share whose preferred response has the higher implicit
@@ -42,7 +42,7 @@ export function preferenceObjective(
   },
 ): LossWithMetrics {
   const { mask, refLogProbs: ref } = batch;
-  const { winners, losers, weights } = rankedPairs(batch.ranks.map((ranks) => [ranks]));
+  const { winners, losers, weights } = rankedPairs(batch.rankings);
   const sums = tf.sum(responseLogProbs(policy, batch, options).logProbs, 1) as tf.Tensor1D;
   const lengths = tf.sum(mask, 1);
   const pick = (from: tf.Tensor, members: Int32Array) =>

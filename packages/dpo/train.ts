@@ -15,17 +15,19 @@ import {
 } from "@rlhf/optim";
 import { pairwiseAccuracy } from "@rlhf/reward/accuracy";
 import { decidedPairs } from "@rlhf/reward/decided_pairs";
+import { byAnswers, type RankedAnswers } from "@rlhf/reward/ranked_answers";
 import { cloneModel, disposeModel, type Model } from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
 import { chunks } from "./_chunks.ts";
-import { episode, episodesOf, sequenceLogProbs } from "./_responses.ts";
+import { type Answers, episode, episodesOf, sequenceLogProbs } from "./_responses.ts";
 import type { DpoConfig } from "./config.ts";
 import { preferenceObjective } from "./preference_objective.ts";
 
 export interface TrainDpoInput {
   /** What training starts from, and the reference. It is copied, not changed. */
   readonly policy: Model;
+  /** Several of the same responses, by different people, are one element of a batch. */
   readonly rankings: ReadonlyArray<EncodedRanking>;
   /** Rankings of other prompts: they measure, and teach nothing. */
   readonly validation: ReadonlyArray<EncodedRanking>;
@@ -33,9 +35,8 @@ export interface TrainDpoInput {
   readonly key: Key;
 }
 
-/** A ranking with what the reference says of it, taken once before training. */
-interface Prepared {
-  readonly ranking: EncodedRanking;
+/** The responses to a prompt with what the reference says of them, taken once before training. */
+interface Prepared extends RankedAnswers {
   /** log π₀ of each response. */
   readonly refLogProbs: Float32Array;
   /** For KTO's z: this prompt with a response to another, and its log π₀. */
@@ -44,8 +45,8 @@ interface Prepared {
 
 /**
  * Trains a policy directly on rankings, without a reward model and without sampling (Rafailov et al. 2023,
- * arXiv:2305.18290), with any {@link PreferenceLoss}: K responses to a prompt give all their decided pairs. The
- * reference is the policy as it is at the start; its log-probabilities are computed once.
+ * arXiv:2305.18290), with any {@link PreferenceLoss}: K responses to a prompt give all their decided pairs, those of everybody
+ * who ranked them, from K forward passes. The reference is the policy as it is at the start; its log-probabilities are computed once.
  *
  * KTO's z is estimated on the prompts of the batch with responses that were given to other prompts, as its authors do.
  *
@@ -76,11 +77,11 @@ export const trainDpo = Effect.fn("dpo.train")(function* (input: TrainDpoInput) 
 const fit = (
   model: Model,
   state: AdamwState,
-  rankings: ReadonlyArray<Prepared>,
+  prompts: ReadonlyArray<Prepared>,
   { config, key }: TrainDpoInput,
 ) => {
   const { batchSize, microBatchSize, maxGradNorm, learningRate: peak } = config;
-  const stepsPerEpoch = Math.ceil(rankings.length / batchSize);
+  const stepsPerEpoch = Math.ceil(prompts.length / batchSize);
   const steps = config.epochs * stepsPerEpoch;
   const warmup = Math.floor(config.warmupShare * steps);
   const schedule = cosine({ peak, floorShare: 0, total: steps, warmup });
@@ -90,8 +91,8 @@ const fit = (
     memory: { variables: { model: model.params }, optimizers: { optimizer: state } },
     step: Effect.fnUntraced(function* (index) {
       const epochKey = fold(fold(key, "epoch"), Math.floor(index / stepsPerEpoch));
-      const members = minibatches(epochKey, rankings.length, batchSize)[index % stepsPerEpoch]!;
-      const batch = Array.from(members, (member) => rankings[member]!);
+      const members = minibatches(epochKey, prompts.length, batchSize)[index % stepsPerEpoch]!;
+      const batch = Array.from(members, (member) => prompts[member]!);
       const kl = config.loss._tag === "Kto" ? yield* mismatchKl(model, batch, microBatchSize) : 0;
       const losses = chunks(batch, microBatchSize).map((part) => {
         const share = part.length / batch.length;
@@ -101,8 +102,8 @@ const fit = (
       const { loss, gradNorm, metrics } = yield* Effect.promise(() =>
         trainStep({ params: model.params, state, losses, learningRate, maxGradNorm }),
       );
-      const tokens = batch.flatMap(({ ranking }) =>
-        ranking.responses.map((response) => ranking.prompt.length + response.length),
+      const tokens = batch.flatMap(({ prompt, responses }) =>
+        responses.map((response) => prompt.length + response.length),
       );
       return {
         metrics: { loss, ...metrics, gradNorm, learningRate },
@@ -117,58 +118,58 @@ function objective(
   part: ReadonlyArray<Prepared>,
   options: Pick<DpoConfig, "loss"> & { readonly share: number; readonly kl: number },
 ): LossWithMetrics {
-  const episodes = part.flatMap(({ ranking }) => episodesOf(ranking));
+  const episodes = part.flatMap(episodesOf);
   const batch = {
     episodes,
     mask: responseMask(episodes),
     refLogProbs: tf.tensor1d(part.flatMap(({ refLogProbs }) => [...refLogProbs])),
-    ranks: part.map(({ ranking }) => ranking.ranks),
+    rankings: part.map(({ rankings }) => rankings),
   };
   return preferenceObjective(model, batch, { ...options, temperature: 1 });
 }
 
 /** Progress is told as often; every time waits for the device. */
-const rankingsBetweenReads = 64;
+const promptsBetweenReads = 64;
 
-/** The rankings that prefer something, with the reference's log-probabilities. */
+/** The prompts whose rankings prefer something, with the reference's log-probabilities. */
 const prepare = Effect.fnUntraced(function* ({ policy, rankings, config }: TrainDpoInput) {
-  const decided = rankings.filter(isDecided);
-  const reference = yield* scoresOf(policy, decided, config.microBatchSize, "dpo.reference");
-  const responses = decided.map(({ prompt }, i) =>
-    decided[(i + 1) % decided.length]!.responses[0]!.slice(0, policy.config.contextLength - prompt.length),
+  const prompts = instructive(rankings);
+  const reference = yield* scoresOf(policy, prompts, config.microBatchSize, "dpo.reference");
+  const responses = prompts.map(({ prompt }, i) =>
+    prompts[(i + 1) % prompts.length]!.responses[0]!.slice(0, policy.config.contextLength - prompt.length),
   );
-  const mismatched = decided.map(({ prompt }, i) => ({ prompt, responses: [responses[i]!], ranks: [1] }));
+  const mismatched = prompts.map(({ prompt }, i) => ({ prompt, responses: [responses[i]!] }));
   const refLogProbs =
     config.loss._tag === "Kto"
       ? yield* scoresOf(policy, mismatched, config.microBatchSize, "dpo.mismatched")
       : [];
-  return decided.map((ranking, i): Prepared => {
+  return prompts.map((answers, i): Prepared => {
     const mismatch = { response: responses[i]!, refLogProb: refLogProbs[i]?.[0] ?? 0 };
-    return { ranking, refLogProbs: reference[i]!, mismatch };
+    return { ...answers, refLogProbs: reference[i]!, mismatch };
   });
 });
 
 /** KTO's z: the mean of log π/π₀ over prompts with responses to other prompts, at least 0. */
 const mismatchKl = Effect.fnUntraced(function* (model: Model, batch: ReadonlyArray<Prepared>, size: number) {
-  const episodes = batch.map(({ ranking, mismatch }) => episode(ranking.prompt, mismatch.response));
+  const episodes = batch.map(({ prompt, mismatch }) => episode(prompt, mismatch.response));
   const logProbs = yield* sequenceLogProbs(model, episodes, size);
   const ratios = batch.map(({ mismatch }, i) => logProbs[i]! - mismatch.refLogProb);
   return Math.max(0, ratios.reduce((sum, ratio) => sum + ratio, 0) / ratios.length);
 });
 
-/** log π of every response, a row a ranking. */
+/** log π of every response, a row a prompt. */
 const scoresOf = Effect.fnUntraced(function* (
   model: Model,
-  rankings: ReadonlyArray<EncodedRanking>,
+  prompts: ReadonlyArray<Answers>,
   size: number,
   stage: string,
 ) {
-  if (rankings.length === 0) return [];
+  if (prompts.length === 0) return [];
   const { publish } = yield* Progress;
-  const total = rankings.length;
+  const total = prompts.length;
   const scores: Array<Float32Array> = [];
-  yield* publish({ _tag: "Started", stage, total, unit: "rankings" });
-  for (const part of chunks(rankings, rankingsBetweenReads)) {
+  yield* publish({ _tag: "Started", stage, total, unit: "prompts" });
+  for (const part of chunks(prompts, promptsBetweenReads)) {
     const episodes = part.flatMap(episodesOf);
     const sums = yield* sequenceLogProbs(model, episodes, size);
     let end = 0;
@@ -182,6 +183,11 @@ const scoresOf = Effect.fnUntraced(function* (
   yield* publish({ _tag: "Finished", stage, metrics: {} });
   return scores;
 });
+
+/** The answers to each prompt that somebody prefers one of. */
+function instructive(rankings: ReadonlyArray<EncodedRanking>): ReadonlyArray<RankedAnswers> {
+  return byAnswers(rankings.filter(isDecided));
+}
 
 function isDecided({ ranks }: EncodedRanking): boolean {
   return decidedPairs(ranks).length > 0;
@@ -200,11 +206,11 @@ const checkInput = ({ rankings, validation, policy, config }: TrainDpoInput) => 
       remedy: "give at least one ranking whose ranks are not all equal",
     });
   }
-  if (config.loss._tag === "Kto" && rankings.filter(isDecided).length < 2) {
+  if (config.loss._tag === "Kto" && instructive(rankings).length < 2) {
     problems.push({
       where: "rankings",
       problem: "KTO estimates the KL on responses to other prompts, and there is none",
-      remedy: "give at least two rankings that are not all ties",
+      remedy: "give rankings of the responses to at least two prompts that are not all ties",
     });
   }
   return problems.length > 0 ? Effect.fail(new InvalidInput({ problems })) : Effect.void;

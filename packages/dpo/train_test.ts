@@ -4,7 +4,7 @@ import { join } from "node:path";
 import * as NodeServices from "@effect/platform-node/NodeServices";
 import { type Episode, Reference, Scorer } from "@rlhf/bandit-env";
 import { layerCheckpoints } from "@rlhf/core/checkpoints";
-import { Progress } from "@rlhf/core/progress";
+import { Progress, type ProgressEvent } from "@rlhf/core/progress";
 import { fold, integers, key } from "@rlhf/core/random";
 import type { EncodedRanking } from "@rlhf/core/records";
 import { RunFolder } from "@rlhf/core/run_folder";
@@ -13,6 +13,7 @@ import { disposeModel, initModel, type Model } from "@rlhf/transformer";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
+import * as Stream from "effect/Stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DpoConfig, OnlineDpoConfig, type PreferenceLoss } from "./config.ts";
 import { disposeState, initState, trainOnlineDpo } from "./online.ts";
@@ -102,6 +103,30 @@ describe("offline", () => {
     };
     const [whole, parts] = [await withParts(12), await withParts(5)];
     expect(Math.max(...whole.map((value, i) => Math.abs(value - parts[i]!)))).toBeLessThan(1e-3);
+  });
+
+  it("takes the same steps whether one or several people ranked the same way", async () => {
+    const withPeople = async (people: number) => {
+      const tokens: Array<number> = [];
+      const count = (event: ProgressEvent) =>
+        Effect.sync(() => event._tag === "Step" && event.stage === "dpo" && tokens.push(event.tokens));
+      const config = DpoConfig.make({ ...settings, epochs: 1 });
+      const everybody = Array.from({ length: people }, () => training).flat();
+      const { model } = await Effect.runPromise(
+        trainDpo({ policy, rankings: everybody, validation, config, key: root }).pipe(
+          Effect.provideService(Progress, { publish: count, events: Stream.empty }),
+          Effect.provide(RunFolder.layerMemory),
+        ),
+      );
+      const trained = weights(model);
+      disposeModel(model);
+      return { trained, tokens };
+    };
+    const [one, three] = [await withPeople(1), await withPeople(3)];
+    expect(three.tokens).toEqual(one.tokens);
+    expect(Math.max(...one.trained.map((value, i) => Math.abs(value - three.trained[i]!)))).toBeLessThan(
+      1e-3,
+    );
   });
 
   it("says all that is wrong with its rankings at once", async () => {

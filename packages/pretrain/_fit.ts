@@ -2,10 +2,18 @@ import { InvalidInput } from "@rlhf/core/errors";
 import { fold, type Key } from "@rlhf/core/random";
 import type { Tokens } from "@rlhf/core/records";
 import { minibatches } from "@rlhf/data/minibatches";
-import { type AdamwState, cosine, disposeAdamw, initAdamw, trainLoop, trainStep } from "@rlhf/optim";
+import {
+  type AdamwState,
+  cosine,
+  disposeAdamw,
+  initAdamw,
+  totalLoss,
+  trainLoop,
+  trainStep,
+} from "@rlhf/optim";
 import type { ForwardOptions, Model } from "@rlhf/transformer";
 import * as Effect from "effect/Effect";
-import { lossesOf, meanLoss, type Prediction } from "./_prediction.ts";
+import { lossesOf, type Prediction } from "./_prediction.ts";
 import type { PretrainConfig } from "./config.ts";
 
 /** What both objectives share: everything but what a model is shown of a row and what it should say. */
@@ -77,7 +85,7 @@ const fitWith = <Example>(state: AdamwState, input: FitInput<Example>) => {
   });
 
   const validate = Effect.map(
-    Effect.suspend(() => meanLoss(validation)),
+    Effect.suspend(() => totalLoss(lossesOf(validation))),
     (validationLoss) => ({ validationLoss, validationPerplexity: Math.exp(validationLoss) }),
   );
 

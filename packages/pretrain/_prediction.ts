@@ -1,6 +1,5 @@
 import type { TokenBatch } from "@rlhf/data/token_batch";
 import * as tf from "@tensorflow/tfjs-core";
-import * as Effect from "effect/Effect";
 import { nextTokenLoss } from "./next_token.ts";
 
 /** A batch, and how to get the `[batch, time]` log-probabilities of the tokens that its `lossMask` marks. */
@@ -25,17 +24,3 @@ export function lossesOf(predictions: ReadonlyArray<Prediction>): ReadonlyArray<
     return nextTokenLoss({ logProbs: logProbs(), lossMask, tokens });
   });
 }
-
-/** The value of that mean, one batch at a time. */
-export const meanLoss = Effect.fnUntraced(function* (predictions: ReadonlyArray<Prediction>) {
-  let mean = 0;
-  for (const loss of lossesOf(predictions)) {
-    const part = tf.tidy(loss);
-    const read = Effect.promise(() => part.data());
-    mean += (yield* Effect.ensuring(
-      read,
-      Effect.sync(() => part.dispose()),
-    ))[0]!;
-  }
-  return mean;
-});

@@ -1,7 +1,8 @@
 import type { TokenBatch } from "@rlhf/data/token_batch";
+import { totalLoss } from "@rlhf/optim";
 import { type ForwardOptions, type Model, nextTokenLogProbs, toSequences } from "@rlhf/transformer";
 import * as Effect from "effect/Effect";
-import { countTokens, meanLoss, type Prediction } from "./_prediction.ts";
+import { countTokens, lossesOf, type Prediction } from "./_prediction.ts";
 
 export interface CrossEntropy {
   /** Mean of `−log p` over the tokens that the batches' `lossMask` marks, in nats per token. */
@@ -21,7 +22,7 @@ export const crossEntropy = Effect.fn("pretrain.crossEntropy")(function* (
   batches: ReadonlyArray<TokenBatch>,
 ) {
   const predictions = batches.map((batch) => nextTokens(model, batch));
-  const mean = yield* meanLoss(predictions);
+  const mean = yield* totalLoss(lossesOf(predictions));
   return {
     crossEntropy: mean,
     perplexity: Math.exp(mean),

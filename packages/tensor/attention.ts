@@ -69,9 +69,11 @@ const composedAttention = (qkv: tf.Tensor3D, segments: tf.Tensor2D | undefined, 
   const rowsPerGroup = (heads / kvHeads) * time;
 
   const parts = tf.split(qkv, [heads * headDim, kvHeads * headDim, kvHeads * headDim], 2);
-  const [query, key, value] = parts.map((part) => {
-    const headMajor = tf.transpose(tf.reshape(part, [batch, time, -1, headDim]), [0, 2, 1, 3]);
-    return tf.reshape(headMajor, [batch * kvHeads, -1, headDim]);
+  // Without −1, which stands for nothing where there are no elements.
+  const [query, key, value] = parts.map((part, i) => {
+    const count = i === 0 ? heads : kvHeads;
+    const headMajor = tf.transpose(tf.reshape(part, [batch, time, count, headDim]), [0, 2, 1, 3]);
+    return tf.reshape(headMajor, [batch * kvHeads, (count / kvHeads) * time, headDim]);
   }) as [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D];
 
   let scores = tf.mul(tf.matMul(query, key, false, true), 1 / Math.sqrt(headDim));

@@ -34,6 +34,11 @@ export const linearTokenLogProbs = (
   assertRange(task, temperature > 0, `temperature must be positive, got ${temperature}`);
   const compute = hasFusedKernel("RlhfLinearTokenLogProbs") ? fused : composed;
   return tf.tidy(() => {
+    if (ids.size === 0) {
+      // Of no rows there is nothing to stack; the sum of no logits has the right shape, and gradients of 0.
+      const none = tf.sum<tf.Tensor1D>(tf.matMul(hidden, unembedding as tf.Tensor2D, false, true), 1);
+      return { logProbs: none, entropy: none.clone() };
+    }
     const [logProbs, entropy] = tf.unstack(compute(hidden, unembedding as tf.Tensor2D, ids, temperature));
     return { logProbs: logProbs as tf.Tensor1D, entropy: entropy as tf.Tensor1D };
   });

@@ -107,7 +107,7 @@ export class StoryTeller {
         () =>
           preferenceObjective(
             this.model,
-            { episodes, mask, refLogProbs, ranks: [[1, 2]] },
+            { episodes, mask, refLogProbs, rankings: [[[1, 2]]] },
             { loss: { _tag: "Dpo", beta: 0.1, labelSmoothing: 0 }, temperature: 1, share: 1, kl: 0 },
           ),
       ],

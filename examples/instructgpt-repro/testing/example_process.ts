@@ -5,6 +5,8 @@ import { join } from "node:path";
 export interface ExampleProcess {
   readonly process: ChildProcess;
   readonly output: Array<string>;
+  /** Its exit code. */
+  readonly ended: Promise<number | null>;
 }
 
 export function startExample(...flags: ReadonlyArray<string>): ExampleProcess {
@@ -14,14 +16,15 @@ export function startExample(...flags: ReadonlyArray<string>): ExampleProcess {
   });
   const output: Array<string> = [];
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => output.push(String(data)));
-  return { process: child, output };
+  const ended = new Promise<number | null>((resolve) => child.on("close", resolve));
+  return { process: child, output, ended };
 }
 
-export function finish({
-  process: child,
+export async function finish({
+  ended,
   output,
 }: ExampleProcess): Promise<{ code: number | null; output: string }> {
-  return new Promise((resolve) => child.on("close", (code) => resolve({ code, output: output.join("") })));
+  return { code: await ended, output: output.join("") };
 }
 
 export async function printed({ process: child, output }: ExampleProcess, text: string): Promise<void> {

@@ -51,7 +51,8 @@ type Outcome = Readonly<Record<string, ReadonlyArray<tf.Tensor> | string>>;
 const weights = ({ params }: { readonly params: Readonly<Record<string, tf.Variable>> }) =>
   Object.values(params);
 
-/** Each trains for some dozens of steps, so that it can be killed that often. */
+/** Each trains for some dozens of steps, so that it can be killed that often; the slowest for fewer where once is enough. */
+const isKilledOften = process.env.RLHF_FAULTS !== undefined;
 const stages = {
   pretrain: Effect.gen(function* () {
     const { model } = yield* pretrain({
@@ -127,7 +128,7 @@ const stages = {
     const policy = initModel(shape, fold(root, "model"));
     const rewardModel = initScalarModel(initModel(shape, fold(root, "other")), fold(root, "head"));
     const config = PpoConfig.make({
-      iterations: 40,
+      iterations: isKilledOften ? 40 : 16,
       batchSize: 4,
       minibatchSize: 2,
       maxNewTokens: 4,

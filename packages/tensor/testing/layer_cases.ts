@@ -211,7 +211,7 @@ const logProbCases: ReadonlyArray<Differentiable> = [
 
 const none = (...shape: number[]) => floats(0, shape);
 const noIds = (...shape: number[]) => ints(0, shape, 1);
-/** Tensors without elements, which not every composed form can take. */
+/** Tensors without elements: gradients by what has elements all the same are 0. */
 export const emptyCases: ReadonlyArray<Differentiable> = [
   {
     kernel: "RlhfLinear",
@@ -235,11 +235,15 @@ export const emptyCases: ReadonlyArray<Differentiable> = [
     inputs: [none(4, 3), noIds(0)],
     operation: ([weight, ids]: tf.Tensor[]) => embed(weight!, ids!),
   },
-  {
+  ...[
+    [0, 4],
+    [2, 0],
+  ].map(([batch = 0, time = 0]) => ({
     kernel: "RlhfAttention",
-    inputs: [none(0, 4, 6)],
-    operation: ([x]: tf.Tensor[]) => attention(x as tf.Tensor3D, { heads: 1, kvHeads: 1, causal: true }),
-  },
+    inputs: [none(batch, time, 8), noIds(batch, time)],
+    operation: ([x, segments]: tf.Tensor[]) =>
+      attention(x as tf.Tensor3D, { heads: 2, kvHeads: 1, causal: true, segments: segments as tf.Tensor2D }),
+  })),
   {
     kernel: "RlhfRope",
     inputs: [none(0, 4, 6), noIds(0, 4)],
@@ -257,7 +261,11 @@ export const emptyCases: ReadonlyArray<Differentiable> = [
     operation: ([hidden, unembedding, ids]: tf.Tensor[]) =>
       linearTokenLogProbs(hidden as tf.Tensor2D, unembedding!, ids as tf.Tensor1D).logProbs,
   },
-].map((given) => ({ ...given, kernel: given.kernel as FusedKernelName, name: "no elements" }));
+].map((given) => ({
+  ...given,
+  kernel: given.kernel as FusedKernelName,
+  name: `no elements: ${given.inputs[0]!.shape.join("x")}`,
+}));
 
 /** Operations with gradients. */
 export const differentiableCases: ReadonlyArray<Differentiable> = [
