@@ -63,6 +63,7 @@ export class CudaBackend extends tf.KernelBackend {
   readonly #data: tf.DataStorage<TensorData>;
   readonly #staging: Staging;
   #created: DataId[] = [];
+  #totalMemory: number | undefined;
 
   constructor(device: Device, precision: Precision) {
     super();
@@ -88,8 +89,8 @@ export class CudaBackend extends tf.KernelBackend {
 
   /** The most bytes that tensors can take: what the GPU has in all, or RLHF_CUDA_MEMORY. */
   get memoryLimit(): number {
-    const total = outputOf((output) => this.device.driver.cuMemGetInfo([0], output));
-    return Math.min(this.allocator.limit, total);
+    this.#totalMemory ??= outputOf((output) => this.device.driver.cuMemGetInfo([0], output));
+    return Math.min(this.allocator.limit, this.#totalMemory);
   }
 
   /** Runs a kernel of tfjs; when it throws, the outputs that it had made are freed. */

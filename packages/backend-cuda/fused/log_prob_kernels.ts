@@ -6,8 +6,11 @@ import { rowThreads } from "./_launch.ts";
 
 type Temperature = { readonly temperature: number };
 
-/** Logits that exist at once, 128 MiB. Tests set it lower to come by several chunks. */
-export const chunking = { logits: 2 ** 25 };
+/**
+ * Bytes of logits that exist at once: 128 MiB, or a 64th of the memory where that is more, for with all of the vocabulary
+ * in one chunk nothing is multiplied twice. Tests set it lower to come by several chunks.
+ */
+export const chunking = { least: 2 ** 27, share: 1 / 64 };
 
 /** Chunks have a multiple of so many columns, which suits the tiles of products. */
 const columnMultiple = 128;
@@ -98,9 +101,10 @@ interface Chunk {
 }
 
 /** The parts of the vocabulary whose logits fit. */
-const chunksOf = (rows: number, vocab: number): ReadonlyArray<Chunk> => {
-  const fit = Math.floor(chunking.logits / rows / columnMultiple) * columnMultiple;
-  const size = rows * vocab <= chunking.logits ? vocab : Math.max(columnMultiple, fit);
+const chunksOf = (backend: CudaBackend, rows: number, vocab: number): ReadonlyArray<Chunk> => {
+  const most = Math.max(chunking.least, chunking.share * backend.memoryLimit) / 4;
+  const fit = Math.floor(most / rows / columnMultiple) * columnMultiple;
+  const size = rows * vocab <= most ? vocab : Math.max(columnMultiple, fit);
   return Array.from({ length: Math.ceil(vocab / size) }, (_, chunk) => {
     const first = chunk * size;
     return { first, columns: Math.min(size, vocab - first) };
@@ -132,7 +136,7 @@ const chunkLogits = (
 const linearTokenLogProbs = kernel<"hidden" | "unembedding" | "ids", Temperature>(
   ({ inputs: { hidden, unembedding, ids }, attrs, backend }) => {
     const states = rowStates(backend, hidden.shape[0]!, true);
-    const chunks = chunksOf(hidden.shape[0]!, unembedding.shape[0]!);
+    const chunks = chunksOf(backend, hidden.shape[0]!, unembedding.shape[0]!);
     for (const chunk of chunks) {
       const logits = chunkLogits(backend, hidden, unembedding, chunk);
       gather(backend, states, logits, ids, chunk.first, attrs.temperature);
@@ -151,7 +155,7 @@ const linearTokenLogProbsGrad = kernel<"dy" | "hidden" | "unembedding" | "ids" |
     const [normalizer, kept] = backend.keptWith(op, logProbs) as [tf.TensorInfo, tf.TensorInfo?];
     const [rows, width] = hidden.shape as [number, number];
     const [dhidden, dunembedding] = [backend.output(hidden.shape), backend.output(unembedding.shape)];
-    const chunks = chunksOf(rows, unembedding.shape[0]!);
+    const chunks = chunksOf(backend, rows, unembedding.shape[0]!);
     for (const chunk of kept ? [{ first: 0, columns: kept.shape[1]! }] : chunks) {
       const { first, columns } = chunk;
       const logits = kept ?? chunkLogits(backend, hidden, unembedding, chunk);
