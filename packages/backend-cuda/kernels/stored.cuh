@@ -56,7 +56,8 @@ struct Stored {
   __device__ explicit operator bool() const { return tagged != 0; }
   __device__ bool rounded() const { return tagged & 1; }
   __device__ float* exact() const { return reinterpret_cast<float*>(tagged); }
-  __device__ bf16* in_bf16() const { return reinterpret_cast<bf16*>(tagged - 1); }
+  /// By arithmetic on pointers: through integers the compiler would lose that it is global memory.
+  __device__ bf16* in_bf16() const { return reinterpret_cast<bf16*>(reinterpret_cast<char*>(tagged) - 1); }
 };
 template <int V>
 __device__ inline Floats<V> load_stored(Stored from, long long i) {
