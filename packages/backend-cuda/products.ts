@@ -93,8 +93,13 @@ export class Products {
     return this.#epilogues.run(backend, product, types);
   }
 
+  /** The precision, but fp32 for tf32 where the GPU has no tensor cores for that. */
+  get effective(): Precision {
+    return this.#precision === "tf32" && this.#device.capability < 80 ? "fp32" : this.#precision;
+  }
+
   get #compute(): number {
-    return this.#precision === "tf32" && this.#device.capability >= 80 ? computeTf32 : compute32;
+    return this.effective === "tf32" ? computeTf32 : compute32;
   }
 
   run(backend: CudaBackend, product: Product): void {

@@ -1,9 +1,10 @@
-/** Tiles of the attention kernels and the shared memory that they take: in float32, and in bf16 on tensor cores. */
+/** Tiles of the attention kernels and the shared memory that they take: in float32, and on tensor cores in bf16 or tf32. */
+import type { CudaBackend } from "../backend.ts";
 
 /** How kernels for one range of head sizes are launched. */
 export interface AttentionVariant {
   /** Ends the names of modules and, with `dim` behind it, of kernels. */
-  readonly suffix: "" | "_bf16";
+  readonly suffix: "" | "_bf16" | "_tf32";
   /** headDim rounded up. */
   readonly dim: number;
   readonly threads: number;
@@ -36,14 +37,16 @@ const inFloat32 = (
 
 /** Rows that a block of the tensor core kernels owns are 64, or a multiple; it holds two tiles of the others, twice. */
 const onTensorCores = (
+  suffix: "_bf16" | "_tf32",
   dim: number,
   forward: { readonly rows: number; readonly others: number },
   backwardOthers: number,
 ): AttentionVariant => {
-  const tiles = (others: number) => 4 * 2 * others * (dim + 8);
+  const bytes = suffix === "_bf16" ? 2 : 4;
+  const tiles = (others: number) => 4 * others * (bytes * dim + 16);
   const backward = { rows: 64, shared: tiles(backwardOthers) };
   return {
-    suffix: "_bf16",
+    suffix,
     dim,
     threads: 128,
     forward: { rows: forward.rows, shared: tiles(forward.others) },
@@ -59,14 +62,16 @@ const float32Variants = [
   inFloat32(128, [32, 32], 16),
   inFloat32(256, [32, 16], 16),
 ];
-/** As in their siblings that end in _bf16. */
-const tensorCoreVariants = [
-  onTensorCores(64, { rows: 128, others: 64 }, 64),
-  onTensorCores(128, { rows: 64, others: 64 }, 32),
+/** As in their siblings that end so. */
+const bf16Variants = [
+  onTensorCores("_bf16", 64, { rows: 128, others: 64 }, 64),
+  onTensorCores("_bf16", 128, { rows: 64, others: 64 }, 32),
 ];
+const tf32Variants = [onTensorCores("_tf32", 64, { rows: 64, others: 64 }, 32)];
 
 /** The kernels for heads of this size; larger ones than tensor cores have kernels for are float32 always. */
-export const attentionVariant = (headDim: number, rounded: boolean): AttentionVariant | undefined => {
+export const attentionVariant = (backend: CudaBackend, headDim: number): AttentionVariant | undefined => {
   const fits = ({ dim }: AttentionVariant) => headDim <= dim;
-  return (rounded ? tensorCoreVariants.find(fits) : undefined) ?? float32Variants.find(fits);
+  const tensorCores = { fp32: [], tf32: tf32Variants, bf16: bf16Variants }[backend.products.effective];
+  return tensorCores.find(fits) ?? float32Variants.find(fits);
 };

@@ -20,7 +20,7 @@ const viewOf = (
 ) => {
   const [batch, time, width] = qkv.shape as [number, number, number];
   const headDim = width / (heads + 2 * kvHeads);
-  const variant = attentionVariant(headDim, backend.rounds);
+  const variant = attentionVariant(backend, headDim);
   if (!variant) throw new RangeError(`Cannot run ${op}: headDim may be at most 256, got ${headDim}`);
   // Scores are taken in base 2.
   const scale = { f32: Math.LOG2E / Math.sqrt(headDim) };
@@ -32,10 +32,9 @@ const attention = kernel<"qkv" | "segments", AttentionAttributes>(({ op, inputs,
   const { heads } = attrs;
   const { batch, time, headDim, variant, rest } = viewOf(op, backend, qkv, attrs);
   const { suffix, dim, threads: block, forward } = variant;
-  const onTensorCores = suffix !== "";
   const shape = [batch, time, heads * headDim];
-  const y = onTensorCores ? backend.activation(shape) : backend.output(shape);
-  const lying = (tensor: tf.TensorInfo) => (onTensorCores ? { bf16: tensor } : tensor);
+  const y = suffix === "_bf16" ? backend.activation(shape) : backend.output(shape);
+  const lying = (tensor: tf.TensorInfo) => (suffix === "_bf16" ? { bf16: tensor } : tensor);
   const logSumExp = backend.output([batch, heads, time]);
   const grid = [blocksOf(time, forward.rows), heads, batch] as const;
   backend.launch(
@@ -55,9 +54,8 @@ const attentionGrad = kernel<"dy" | "qkv" | "y" | "segments", AttentionAttribute
     const { batch, time, headDim, variant, rest } = viewOf(op, backend, qkv, attrs);
     const [logSumExp] = backend.keptWith(op, y);
     const { suffix, dim, threads: block, keyGrad, queryGrad } = variant;
-    const onTensorCores = suffix !== "";
-    const dqkv = onTensorCores ? backend.activation(qkv.shape) : backend.output(qkv.shape);
-    const lying = (tensor: tf.TensorInfo) => (onTensorCores ? { bf16: tensor } : tensor);
+    const dqkv = suffix === "_bf16" ? backend.activation(qkv.shape) : backend.output(qkv.shape);
+    const lying = (tensor: tf.TensorInfo) => (suffix === "_bf16" ? { bf16: tensor } : tensor);
     const delta = backend.output([batch, heads, time]);
     const rows = batch * time * heads;
     backend.launch(

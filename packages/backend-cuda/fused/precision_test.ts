@@ -180,3 +180,21 @@ describe.skipIf(!hasDevice())("in bf16", () => {
     tf.dispose([x!, ...rest, weights, firstMoments, secondMoments] as tf.TensorContainer);
   });
 });
+
+/** Products of tf32 keep three more bits than those of bf16, and the most of what they read is float32. */
+const tf32Tolerance = 0.003;
+
+describe.skipIf(!hasDevice())("in tf32", () => {
+  it.each(fusedCases.filter(({ kernel }) => /Attention|DecoderBlock/.test(kernel)))(
+    "$kernel $name",
+    async (fused) => {
+      await useBackend("cuda");
+      const backend = tf.backend() as CudaBackend;
+      const expected = await runOn("cpu", fused.inputs, fused.operation);
+      backend.precision = "tf32";
+      const actual = await runOn("cuda", fused.inputs, fused.operation);
+      backend.precision = "fp32";
+      expect(relativeError(actual, expected)).toBeLessThan(tf32Tolerance);
+    },
+  );
+});
