@@ -1,30 +1,13 @@
 import * as tf from "@tensorflow/tfjs-core";
-import { Allocator, type Block } from "./allocator.ts";
+import { Allocator } from "./allocator.ts";
 import type { Device, Graph, Launch, Scalar } from "./device.ts";
 import { addressOf, copyOf, outputOf } from "./driver.ts";
 import type { ProductWithEpilogue } from "./epilogues.ts";
 import { type Precision, type Product, Products } from "./products.ts";
 import { Staging } from "./staging.ts";
+import { arrayOf, Forms, liesRounded, type TensorData, threads, type Values } from "./tensor_data.ts";
 
 type DataId = tf.DataId;
-type Values = tf.backend_util.BackendValues;
-
-/**
- * The data of a tensor: numbers of the program's until a kernel wants them, then a block on the GPU; of activations
- * under the bf16 policy a block in bf16 alone, until somebody wants them as float32.
- */
-interface TensorData {
-  readonly dtype: tf.DataType;
-  readonly size: number;
-  refCount: number;
-  /** Gone once they are on the GPU. */
-  values: Values | undefined;
-  block: Block | undefined;
-  /** The numbers rounded to bf16: a copy for products, or all there is. */
-  bf16: Block | undefined;
-  /** What the gradient kernel of this output needs; freed with it. */
-  auxiliary: ReadonlyArray<tf.TensorInfo>;
-}
 
 /** An argument of a kernel; a plain number is an int, a tensor its address, `null` no address. */
 export type Argument =
@@ -46,13 +29,6 @@ export const sizeOf = (shape: ReadonlyArray<number>): number => shape.reduce((si
 /** Kernels count elements in 32 bits. */
 const mostElements = 2 ** 31 - 1;
 
-/** Numbers as they lie on the GPU: float32, or int32, which is also what a bool is there. */
-const deviceArray = (values: Values, dtype: tf.DataType): Float32Array | Int32Array => {
-  if (dtype === "float32")
-    return values instanceof Float32Array ? values : Float32Array.from(values as never);
-  return values instanceof Int32Array ? values : Int32Array.from(values as never);
-};
-
 /** The tfjs backend "cuda": tensors in the memory of one GPU, kernels in the order of the calls. */
 export class CudaBackend extends tf.KernelBackend {
   readonly device: Device;
@@ -62,6 +38,7 @@ export class CudaBackend extends tf.KernelBackend {
   op = "an operation";
   readonly #data: tf.DataStorage<TensorData>;
   readonly #staging: Staging;
+  readonly #forms: Forms;
   #created: DataId[] = [];
   #totalMemory: number | undefined;
 
@@ -70,6 +47,7 @@ export class CudaBackend extends tf.KernelBackend {
     this.device = device;
     this.allocator = new Allocator(device.driver);
     this.#staging = new Staging(device.driver);
+    this.#forms = new Forms(device, this.allocator);
     this.products = new Products(device, this.allocator, precision);
     this.#data = new tf.DataStorage(this, tf.engine());
   }
@@ -123,7 +101,7 @@ export class CudaBackend extends tf.KernelBackend {
     const size = sizeOf(shape);
     if (size > mostElements) {
       throw new RangeError(
-        `Cannot run ${this.op}: a tensor has at most ${mostElements} elements, got ${inWords(shape)}`,
+        `Cannot run ${this.op}: a tensor has at most ${mostElements} elements, got [${shape.join(", ")}]`,
       );
     }
     const dataId: DataId = {};
@@ -132,8 +110,8 @@ export class CudaBackend extends tf.KernelBackend {
       size,
       refCount: 1,
       values: undefined,
-      block: rounded ? undefined : this.allocator.take(4 * size, this.op, inWords(shape)),
-      bf16: rounded ? this.#takeRounded(shape) : undefined,
+      block: rounded ? undefined : this.#forms.take(size, { op: this.op, shape }),
+      bf16: rounded ? this.#forms.takeRounded(size, { op: this.op, shape }) : undefined,
       auxiliary: [],
     });
     this.#created.push(dataId);
@@ -165,7 +143,7 @@ export class CudaBackend extends tf.KernelBackend {
       shape ?? [content.length],
       content instanceof Float32Array ? "float32" : "int32",
     );
-    this.#copyIn(this.dataOf(info).block!, content);
+    this.#forms.copyIn(this.dataOf(info).block!, content);
     return info;
   }
 
@@ -175,34 +153,17 @@ export class CudaBackend extends tf.KernelBackend {
 
   /** The address of a tensor's numbers in float32 (int32) on the GPU; what is not there in that form yet is brought. */
   pointerOf(tensor: tf.TensorInfo): number {
-    const data = this.dataOf(tensor);
-    if (data.block) return data.block.pointer;
-    if (data.dtype === "string" || data.dtype === "complex64") {
-      throw new TypeError(`Cannot run ${this.op}: the cuda backend has no ${data.dtype} numbers`);
-    }
-    const block = this.allocator.take(4 * data.size, this.op, inWords(tensor.shape));
-    data.block = block;
-    if (data.values) this.#copyIn(block, deviceArray(data.values, data.dtype));
-    else this.#convert("from_bf16_array", data.bf16!, block, data.size);
-    data.values = undefined;
-    return block.pointer;
+    return this.#forms.exact(this.dataOf(tensor), { op: this.op, shape: tensor.shape }).pointer;
   }
 
   /** The address of a tensor's numbers rounded to bf16. */
   bf16Of(tensor: tf.TensorInfo): number {
-    const data = this.dataOf(tensor);
-    if (!data.bf16) {
-      this.pointerOf(tensor);
-      data.bf16 = this.#takeRounded(tensor.shape);
-      this.#convert("to_bf16_array", data.block!, data.bf16, data.size);
-    }
-    return data.bf16.pointer;
+    return this.#forms.rounded(this.dataOf(tensor), { op: this.op, shape: tensor.shape }).pointer;
   }
 
   /** Whether a tensor lies in bf16 alone. */
   liesRounded(tensor: tf.TensorInfo): boolean {
-    const { block, values } = this.dataOf(tensor);
-    return block === undefined && values === undefined;
+    return liesRounded(this.dataOf(tensor));
   }
 
   /**
@@ -212,29 +173,13 @@ export class CudaBackend extends tf.KernelBackend {
   copyTarget(tensor: tf.TensorInfo): number {
     const data = this.dataOf(tensor);
     if (!this.rounds || data.bf16) return 0;
-    data.bf16 = this.#takeRounded(tensor.shape);
+    data.bf16 = this.#forms.takeRounded(data.size, { op: this.op, shape: tensor.shape });
     return data.bf16.pointer;
-  }
-
-  #takeRounded(shape: ReadonlyArray<number>): Block {
-    return this.allocator.take(2 * sizeOf(shape), this.op, `${inWords(shape)} in bf16`);
-  }
-
-  #convert(kernel: string, from: Block, to: Block, size: number): void {
-    if (size === 0) return;
-    const launch = { grid: Math.ceil(size / (4 * threads)), block: threads };
-    this.device.launch("convert", kernel, launch, [
-      { pointer: from.pointer },
-      { pointer: to.pointer },
-      { i32: size },
-    ]);
   }
 
   /** To be told after a kernel changed a float32 tensor in place: its bf16 copy is stale. */
   written(tensor: tf.TensorInfo): void {
-    const data = this.dataOf(tensor);
-    if (data.bf16) this.allocator.give(data.bf16);
-    data.bf16 = undefined;
+    this.#forms.forgetRounded(this.dataOf(tensor));
   }
 
   /** Enqueues a kernel of `kernels/<module>.cu`; without a block to run it does nothing. */
@@ -412,12 +357,6 @@ export class CudaBackend extends tf.KernelBackend {
     return { unreliable: false, numBytesInGPU: bytesInUse, numBytesAllocatedInGPU: bytesAllocated };
   }
 
-  #copyIn(block: Block, content: Float32Array | Int32Array): void {
-    if (content.length === 0) return;
-    // Pageable memory is copied away before the call returns.
-    this.device.driver.cuMemcpyHtoD(block.pointer, content, content.byteLength, this.device.stream);
-  }
-
   #scalar(arg: Argument): Scalar {
     if (arg === null) return { pointer: 0 };
     if (typeof arg === "number") return { i32: arg };
@@ -436,16 +375,5 @@ export class CudaBackend extends tf.KernelBackend {
   }
 }
 
-/** Threads of a block in kernels with a thread an element. */
-const threads = 256;
-
 /** The bit of an address that marks bf16, as in kernels/stored.cuh. */
 const liesInBf16 = 1;
-
-const inWords = (shape: ReadonlyArray<number>): string => `[${shape.join(", ")}]`;
-
-/** What tfjs wants of a type, from the bits that lie on the GPU. */
-const arrayOf = (dtype: tf.DataType, content: ArrayBuffer): Values => {
-  if (dtype === "float32") return new Float32Array(content);
-  return dtype === "bool" ? Uint8Array.from(new Int32Array(content)) : new Int32Array(content);
-};
