@@ -5,7 +5,6 @@
  *     npm start -- --preset smoke --seed 2        every stage in a minute
  *     npm start -- --preset gpt2 --model ./gpt2   GPT-2 on a GPU, with preference data of your own
  */
-import { realpathSync } from "node:fs";
 import { fold, key } from "@rlhf/core";
 import { chunkStream } from "@rlhf/data";
 import type { SimulatedLabelers } from "@rlhf/labeler";
@@ -23,7 +22,7 @@ import { describeLabelers } from "./report.ts";
 import { inRound } from "./round.ts";
 import { loadEpochs, save, saveComparisons } from "./save.ts";
 import type { Setting } from "./setting.ts";
-import { start } from "./start.ts";
+import { isProgram, start } from "./start.ts";
 import type { TaskPrompt } from "./tasks.ts";
 
 /** The paper's steps, in its order. */
@@ -172,4 +171,4 @@ const align = Effect.fn("align")(
 );
 
 // Not where another program imports its steps.
-if (realpathSync(process.argv[1]!) === import.meta.filename) start(pipeline);
+if (isProgram(import.meta.filename)) start(pipeline);

@@ -1,3 +1,4 @@
+import { existsSync, realpathSync } from "node:fs";
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime";
 import * as NodeServices from "@effect/platform-node/NodeServices";
 import {
@@ -69,6 +70,12 @@ export const start = <E>(pipeline: (setting: Setting) => Effect.Effect<Results, 
     Effect.provide(NodeServices.layer),
     NodeRuntime.runMain,
   );
+};
+
+/** Whether this file is what Node was asked to run, by a link or without its ending too. */
+export const isProgram = (file: string): boolean => {
+  const [, asked = ""] = process.argv;
+  return [asked, `${asked}.ts`].some((name) => existsSync(name) && realpathSync(name) === file);
 };
 
 /** The first problems of a bad file are enough to see what is wrong with it. */
