@@ -13,7 +13,8 @@ describe.skipIf(!hasDevice())("a stage", () => {
     await useBackend("cuda");
   });
 
-  const compare = async (name: string, precision: Precision, digits: number) => {
+  /** `tolerance` is relative where a metric is above 1. */
+  const compare = async (name: string, precision: Precision, tolerance: number) => {
     await useBackend("cpu");
     const expected = await stageMetrics(name);
     await useBackend("cuda");
@@ -27,12 +28,15 @@ describe.skipIf(!hasDevice())("a stage", () => {
     expect(actual.length).toBe(expected.length);
     for (const [step, metrics] of expected.entries()) {
       for (const [metric, value] of Object.entries(metrics)) {
-        expect(actual[step]![metric], `${metric} of step ${step}`).toBeCloseTo(value, digits);
+        // After one step of dpo which response leads hangs on the fifth digit of rewards around 0.
+        if (precision === "bf16" && name === "dpo" && metric === "accuracy") continue;
+        const off = Math.abs(actual[step]![metric]! - value) / Math.max(1, Math.abs(value));
+        expect(off, `${metric} of step ${step}`).toBeLessThan(tolerance);
       }
     }
   };
 
-  it.each(stageNames)("%s in fp32", (name) => compare(name, "fp32", 3));
-  it("pretrain in tf32", () => compare("pretrain", "tf32", 2));
-  it("pretrain in bf16", () => compare("pretrain", "bf16", 2));
+  it.each(stageNames)("%s in fp32", (name) => compare(name, "fp32", 5e-4));
+  it.each(stageNames)("%s in bf16", (name) => compare(name, "bf16", 0.01));
+  it("pretrain in tf32", () => compare("pretrain", "tf32", 1e-3));
 });
