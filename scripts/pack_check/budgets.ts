@@ -26,7 +26,7 @@ const budget = (megabytes: number, importing: number, function_: string, kilobyt
  */
 export const budgets: Readonly<Record<string, Budget>> = {
   "@rlhf/backend-cuda": {
-    ...budget(125, 500, "register", 68),
+    ...budget(125, 500, "register", 77),
     nodeOnly: true,
     device: { name: "NVIDIA GPU", missing: "libcuda" },
   },
