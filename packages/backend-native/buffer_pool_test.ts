@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
+import { integers, key } from "../core/random.ts";
 import { loadAddon } from "./addon.ts";
 import { BufferPool } from "./buffer_pool.ts";
-import { RandomSource } from "./testing/numbers.ts";
 
 const { addon } = loadAddon();
 const slab = 2 ** 26;
@@ -29,16 +29,16 @@ it("joins gaps in whatever order they come", () => {
 
 it("never lets two arrays overlap, and has all memory back at the end", () => {
   const pool = new BufferPool(addon);
-  const source = new RandomSource(3);
+  const numbers = integers(key(3), 6000, 1 << 20).values();
   const held: Array<{ readonly array: Float32Array; readonly mark: number }> = [];
   for (let i = 0; i < 3000; i++) {
-    const [choice, size] = source.integers(2, 1 << 20);
-    if (held.length > 0 && choice! % 2 === 0) {
-      const [{ array, mark }] = held.splice(choice! % held.length, 1) as [(typeof held)[number]];
+    const [choice, size] = [numbers.next().value!, numbers.next().value!];
+    if (held.length > 0 && choice % 2 === 0) {
+      const [{ array, mark }] = held.splice(choice % held.length, 1) as [(typeof held)[number]];
       expect([array[0], array.at(-1)]).toEqual([mark, mark]);
       pool.give(array);
     } else {
-      const array = pool.take(1024 + size!);
+      const array = pool.take(1024 + size);
       array[0] = array[array.length - 1] = i;
       held.push({ array, mark: i });
     }

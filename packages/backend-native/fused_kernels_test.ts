@@ -8,9 +8,10 @@ import { attention } from "../tensor/attention.ts";
 import { hasFusedKernel } from "../tensor/fused_kernels.ts";
 import { fusedCases, tolerance } from "../tensor/testing/fused_cases.ts";
 import { differentiableCases, emptyCases, type FusedCase } from "../tensor/testing/layer_cases.ts";
+import { randomNumbers } from "../tensor/testing/numbers.ts";
 import { expectClose, floats, type Raw, runOn, weightsOf, withGradients } from "../tensor/testing/run_on.ts";
 import { loadAddon } from "./addon.ts";
-import { describeInstructionSets, RandomSource, runNative } from "./testing/numbers.ts";
+import { describeInstructionSets, runNative } from "./testing/instruction_sets.ts";
 
 /** What the cpu backend gives, once for all instruction sets. */
 const references = new Map<FusedCase, Raw[]>();
@@ -35,9 +36,8 @@ describeInstructionSets(() => {
     for (const { kernel, name, inputs, operation } of differentiableCases) {
       // Differences reach across the kink of ReLU, and an entropy carries no gradient.
       if (/relu|entropy/.test(name)) continue;
-      const random = new RandomSource(21);
-      const directions = inputs.map(({ values, dtype }) =>
-        random.floats(dtype === "float32" ? values.length : 0),
+      const directions = inputs.map(({ values, dtype }, i) =>
+        randomNumbers(21 + i, [dtype === "float32" ? values.length : 0], 0.5),
       );
       const [value, ...gradients] = await runNative(inputs, withGradients(operation));
       const step = 1e-3;

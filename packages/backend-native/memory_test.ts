@@ -2,6 +2,7 @@
 import "@tensorflow/tfjs-backend-cpu";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeEach, describe, expect, it } from "vitest";
+import { integers, key } from "../core/random.ts";
 import { adamwStep } from "../tensor/adamw_step.ts";
 import { addInto } from "../tensor/add_into.ts";
 import { attention } from "../tensor/attention.ts";
@@ -11,11 +12,10 @@ import { embed } from "../tensor/embed.ts";
 import { layerNorm } from "../tensor/layer_norm.ts";
 import { linear } from "../tensor/linear.ts";
 import { linearTokenLogProbs } from "../tensor/linear_token_log_probs.ts";
-import { sizeOf } from "../tensor/testing/numbers.ts";
+import { randomNumbers } from "../tensor/testing/numbers.ts";
 import { valueAndGrads } from "../tensor/value_and_grads.ts";
 import type { NativeBackend } from "./backend.ts";
 import { register } from "./mod.ts";
-import { RandomSource } from "./testing/numbers.ts";
 
 let backend: NativeBackend;
 beforeEach(async () => {
@@ -151,9 +151,9 @@ describe("adamw in place", () => {
 });
 
 it("decoding sees weights that changed in place", async () => {
-  const source = new RandomSource(8);
+  let seed = 0;
   const variable = (...shape: number[]) =>
-    tf.tidy(() => tf.variable(tf.mul(tf.tensor(source.floats(sizeOf(shape)), shape), 1)));
+    tf.tidy(() => tf.variable(tf.mul(tf.tensor(randomNumbers(seed++, shape), shape), 1)));
   const [vocab, width] = [40, 32];
   const norm = () => ({ gain: variable(width), bias: variable(width) });
   const weights = {
@@ -225,20 +225,10 @@ it("decoding sees weights that changed in place", async () => {
 });
 
 it("stays flat over 1,000 training steps", async () => {
-  const source = new RandomSource(1);
+  let seed = 0;
   const [vocab, width, batch, time, heads] = [80, 32, 4, 16, 2];
   const variable = (...shape: number[]) =>
-    tf.tidy(() =>
-      tf.variable(
-        tf.tensor(
-          source.floats(
-            shape.reduce((a, b) => a * b, 1),
-            0.1,
-          ),
-          shape,
-        ),
-      ),
-    );
+    tf.tidy(() => tf.variable(tf.tensor(randomNumbers(seed++, shape, 0.1), shape)));
   const params = {
     embedding: variable(vocab, width),
     gain: variable(width),
@@ -256,7 +246,7 @@ it("stays flat over 1,000 training steps", async () => {
       ]),
     );
   const [firstMoments, secondMoments] = [moments(), moments()];
-  const ids = tf.tensor2d(source.integers(batch * time, vocab), [batch, time], "int32");
+  const ids = tf.tensor2d(integers(key(1), batch * time, vocab), [batch, time], "int32");
   const loss = () => {
     let x = embed(params.embedding, ids) as tf.Tensor3D;
     const normed = () => layerNorm(x, params.gain, params.bias);

@@ -2,10 +2,10 @@
 import "@tensorflow/tfjs-backend-cpu";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
+import { fold, integers, type Key, key, normals, uniforms } from "../core/random.ts";
 import { loadAddon } from "./addon.ts";
 import type { NativeBackend } from "./backend.ts";
 import { register } from "./mod.ts";
-import { RandomSource } from "./testing/numbers.ts";
 
 beforeAll(async () => {
   register();
@@ -155,6 +155,40 @@ describe("shapes, types and disposed tensors", () => {
     tf.dispose([weight, ids]);
   });
 });
+
+/** A stream of random numbers. */
+class RandomSource {
+  readonly #key: Key;
+  #draws = 0;
+
+  constructor(seed: number) {
+    this.#key = key(seed);
+  }
+
+  #next(): Key {
+    return fold(this.#key, this.#draws++);
+  }
+
+  uniform(): number {
+    return uniforms(this.#next(), 1)[0]!;
+  }
+
+  integer(below: number): number {
+    return this.integers(1, below)[0]!;
+  }
+
+  pick<T>(choices: ReadonlyArray<T>): T {
+    return choices[this.integer(choices.length)]!;
+  }
+
+  floats(size: number): Float32Array {
+    return normals(this.#next(), size);
+  }
+
+  integers(size: number, below: number): Int32Array {
+    return integers(this.#next(), size, below);
+  }
+}
 
 /** Arguments that a caller might get wrong in every way. */
 const arbitrary = (source: RandomSource): unknown => {

@@ -69,6 +69,7 @@ __device__ __forceinline__ int floor_div(int a, int b) {
   OP(IntSub, (int)((unsigned)a - (unsigned)b))       \
   OP(IntMultiply, (int)((unsigned)a * (unsigned)b))  \
   OP(IntFloorDiv, floor_div(a, b))                   \
+  OP(IntSquaredDifference, (int)(((unsigned)a - b) * ((unsigned)a - b))) \
   OP(IntMaximum, a > b ? a : b)                      \
   OP(IntMinimum, a < b ? a : b)
 

@@ -21,6 +21,11 @@ export const ints = (seed: number, shape: number[], below: number): Raw => ({
   shape,
   dtype: "int32",
 });
+export const bools = (seed: number, shape: number[]): Raw => ({
+  values: Uint8Array.from(integers(key(seed), sizeOf(shape), 2)),
+  shape,
+  dtype: "bool",
+});
 
 /** The same with NaN, infinities, zeros of both signs, and very large and very small numbers among the floats. */
 export const withOddNumbers = (inputs: ReadonlyArray<Raw>): Raw[] =>
@@ -119,11 +124,12 @@ export const expectClose = (
   tolerance: number,
 ): void => {
   if (largestDifference(actual, expected) <= tolerance) return;
-  for (const [i, { values }] of expected.entries()) {
+  for (const [i, { values, shape }] of expected.entries()) {
     const found = actual[i]!.values;
     const off = difference(found, values);
     if (off <= tolerance) continue;
     const at = Array.from(values).findIndex((wanted, j) => difference([found[j]!], [wanted]) >= off);
-    assert.fail(`output ${i} is off by ${off}, element ${at}: got ${found[at]}, expected ${values[at]}`);
+    const where = `output ${i} [${shape}] is off by ${off}, element ${at}`;
+    assert.fail(`${where}: got ${found[at]}, expected ${values[at]}`);
   }
 };

@@ -1,62 +1,8 @@
-/** What the tests of this package share: streams of random numbers, and all threads and instruction sets. */
+/** The native backend with all its threads and instruction sets. */
 import type * as tf from "@tensorflow/tfjs-core";
 import { afterAll, beforeAll, describe } from "vitest";
-import { sizeOf } from "../../tensor/testing/numbers.ts";
 import { type Raw, runOn } from "../../tensor/testing/run_on.ts";
 import { loadAddon } from "../addon.ts";
-
-/** A stream of random numbers (mulberry32). */
-export class RandomSource {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  uniform(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let x = this.#state;
-    x = Math.imul(x ^ (x >>> 15), x | 1);
-    x ^= x + Math.imul(x ^ (x >>> 7), x | 61);
-    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
-  }
-
-  integer(below: number): number {
-    return Math.floor(this.uniform() * below);
-  }
-
-  pick<T>(choices: ReadonlyArray<T>): T {
-    return choices[this.integer(choices.length)]!;
-  }
-
-  /** Roughly normal numbers. */
-  floats(size: number, scale = 1): Float32Array {
-    return Float32Array.from({ length: size }, () => {
-      const sum = this.uniform() + this.uniform() + this.uniform() - 1.5;
-      return 2 * scale * sum;
-    });
-  }
-
-  integers(size: number, below: number): Int32Array {
-    return Int32Array.from({ length: size }, () => this.integer(below));
-  }
-}
-
-export const floats = (source: RandomSource, shape: number[], scale = 1): Raw => ({
-  values: source.floats(sizeOf(shape), scale),
-  shape,
-  dtype: "float32",
-});
-export const ints = (source: RandomSource, shape: number[], below: number): Raw => ({
-  values: source.integers(sizeOf(shape), below),
-  shape,
-  dtype: "int32",
-});
-export const bools = (source: RandomSource, shape: number[]): Raw => ({
-  values: Uint8Array.from(source.integers(sizeOf(shape), 2)),
-  shape,
-  dtype: "bool",
-});
 
 /** The place of the instruction set under test; −1 is the best one here. */
 let instructionSet = -1;
