@@ -4,16 +4,21 @@ import type { CudaBackend } from "./backend.ts";
 import type { Device } from "./device.ts";
 import { addressOf, CudaError, outputOf } from "./driver.ts";
 
-/** C[m, n] = A[m, k] B[k, n] + bias + residual, or C = GELU(z) with z = A B + bias; all row by row. */
-export interface ProductWithEpilogue {
+/** C[m, n] = A[m, k] B[k, n], all row by row. */
+export interface Factors {
   readonly a: tf.TensorInfo;
   readonly b: tf.TensorInfo;
+  /** Float32, or an activation. */
   readonly c: tf.TensorInfo;
   readonly m: number;
   readonly n: number;
   readonly k: number;
   /** B lies as [n, k]. */
-  readonly transposeB: boolean;
+  readonly transposeB?: boolean;
+}
+
+/** C = A B + bias + residual, or C = GELU(z) with z = A B + bias. */
+export interface ProductWithEpilogue extends Factors {
   readonly bias?: tf.TensorInfo | undefined;
   /** [m, n], float32 as C is. */
   readonly residual?: tf.TensorInfo | undefined;
@@ -99,7 +104,7 @@ export class Epilogues {
   }
 
   #planOf(product: ProductWithEpilogue, types: ProductTypes): Plan | null {
-    const { m, n, k, transposeB, bias, residual, z } = product;
+    const { m, n, k, transposeB = false, bias, residual, z } = product;
     const { operand, result, compute } = types;
     const what = [transposeB, bias && "bias", residual && "residual", z && "gelu"];
     const key = [m, n, k, operand, result, compute, ...what].join();

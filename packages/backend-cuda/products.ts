@@ -4,7 +4,7 @@ import type { Allocator, Block } from "./allocator.ts";
 import type { CudaBackend } from "./backend.ts";
 import type { Device } from "./device.ts";
 import { addressOf } from "./driver.ts";
-import { Epilogues, type ProductWithEpilogue } from "./epilogues.ts";
+import { Epilogues, type Factors, type ProductWithEpilogue } from "./epilogues.ts";
 
 /**
  * How matrix products are computed; sums are float32 always. `fp32`: as written. `tf32`: tensor cores read 10 bits of
@@ -13,19 +13,10 @@ import { Epilogues, type ProductWithEpilogue } from "./epilogues.ts";
 export type Precision = "fp32" | "tf32" | "bf16";
 export const precisions: ReadonlyArray<Precision> = ["fp32", "tf32", "bf16"];
 
-/** C[m, n] = A[m, k] B[k, n] + beta C, all row by row; `lda` and so on are the elements from one row to the next. */
-export interface Product {
-  readonly a: tf.TensorInfo;
-  readonly b: tf.TensorInfo;
-  /** Float32, or an activation. */
-  readonly c: tf.TensorInfo;
-  readonly m: number;
-  readonly n: number;
-  readonly k: number;
+/** C = A B + beta C; `lda` and so on are the elements from one row to the next. */
+export interface Product extends Factors {
   /** A lies as [k, m]. */
   readonly transposeA?: boolean;
-  /** B lies as [n, k]. */
-  readonly transposeB?: boolean;
   readonly beta?: 0 | 1;
   readonly lda?: number;
   readonly ldb?: number;

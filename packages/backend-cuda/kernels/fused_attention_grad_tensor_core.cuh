@@ -1,8 +1,7 @@
 // fused_attention_grad.cu on tensor cores, with the same two walks; see there for the equations, and
 // fused_attention_tensor_core.cuh for types and tiles. Four warps own 16 rows each of the 64 that their block owns.
 #include "fused_common.cuh"
-#include "fused_attention.cuh"
-#include "fused_tensor_core.cuh"
+#include "fused_attention_keys.cuh"
 
 constexpr int kOwn = 64;
 
@@ -97,10 +96,9 @@ __device__ inline void key_gradients(const E* dy, const E* qkv, const int* segme
 template <class E, int D, int N>
 __device__ inline void query_gradients(const E* dy, const E* qkv, const int* segments, const float* logSumExp,
                                        const float* delta, E* dqkv, AttentionView v, bool causal, float scale) {
-  constexpr int T = N / 8, kTile = N * kTileStride<E, D>;
+  constexpr int T = N / 8;
   extern __shared__ float4 memory[];
   __shared__ int keySegments[2][N];
-  E* tiles = reinterpret_cast<E*>(memory);  // keys, values; and once more
   int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, head = blockIdx.y, batch = blockIdx.z;
   int first = static_cast<int>(gridDim.x - 1 - blockIdx.x) * kOwn, row = first + warp * 16;
   if (segments) segments += batch * v.time;
@@ -118,29 +116,16 @@ __device__ inline void query_gradients(const E* dy, const E* qkv, const int* seg
     shift[half] = query < v.time ? delta[place] : 0.f;
   }
 
-  int end = causal ? min(v.time, first + kOwn) : v.time;
-  auto next = [&](int key) {
-    while (key < end && !tiles_meet(segments, causal, v.time, first, kOwn, key, N)) key += N;
-    return key;
-  };
-  auto begin = [&](int key, int stage) {
-    if (key < end) {
-      E* tile = tiles + stage * 2 * kTile;
-      begin_tile<D, N>(tile, keys, v.rowStride(), key, v.time, v.headDim);
-      begin_tile<D, N>(tile + kTile, keys + v.kvHeads * v.headDim, v.rowStride(), key, v.time, v.headDim);
-      if (threadIdx.x < N) keySegments[stage][threadIdx.x] = segment_of(segments, key + threadIdx.x, v.time);
-    }
-    end_copies();
-  };
+  KeyWalk<E, D, N> walk{v, keys, segments, causal, first, kOwn, reinterpret_cast<E*>(memory), keySegments};
   float dq[1][D / 8][4]{};
-  int key = next(0), stage = 0;
-  begin(key, stage);
-  for (int following; key < end; key = following, stage ^= 1) {
-    following = next(key + N);
-    begin(following, stage ^ 1);
+  int key = walk.next(0), stage = 0;
+  walk.begin(key, stage);
+  for (int following; key < walk.end(); key = following, stage ^= 1) {
+    following = walk.next(key + N);
+    walk.begin(following, stage ^ 1);
     wait_for_copies();
     __syncthreads();
-    const E *keyTile = tiles + stage * 2 * kTile, *valueTile = keyTile + kTile;
+    const E *keyTile = walk.keys_of(stage), *valueTile = walk.values_of(stage);
     float p[1][T][4], ds[1][T][4];
     warp_dots<D, T, 1>(queries, keyTile, p);
     warp_dots<D, T, 1>(grads, valueTile, ds);

@@ -3,8 +3,7 @@
 // the next without touching memory, and the next tiles of keys and values are on their way while these are computed with
 // (Dao 2023, arXiv:2307.08691).
 #include "fused_common.cuh"
-#include "fused_attention.cuh"
-#include "fused_tensor_core.cuh"
+#include "fused_attention_keys.cuh"
 
 /// Over the four lanes that share a row.
 __device__ inline float quad_sum(float value) {
@@ -20,10 +19,9 @@ __device__ inline float quad_max(float value) {
 template <class E, int D, int N, int R>
 __device__ inline void attend(const E* qkv, const int* segments, E* y, float* logSumExp, AttentionView v, bool causal,
                               float scale) {
-  constexpr int M = 64 * R, T = N / 8, kTile = N * kTileStride<E, D>;
+  constexpr int M = 64 * R, T = N / 8;
   extern __shared__ float4 memory[];
   __shared__ int keySegments[2][N];
-  E* tiles = reinterpret_cast<E*>(memory);  // keys, values; and once more
   int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, head = blockIdx.y, batch = blockIdx.z;
   int first = static_cast<int>(gridDim.x - 1 - blockIdx.x) * M, firstOfWarp = first + warp * 16 * R;
   if (segments) segments += batch * v.time;
@@ -40,28 +38,15 @@ __device__ inline void attend(const E* qkv, const int* segments, E* y, float* lo
   float sums[R][D / 8][4]{}, top[R][2], total[R][2]{};
 #pragma unroll
   for (int r = 0; r < R; r++) top[r][0] = top[r][1] = -INFINITY;
-  int end = causal ? min(v.time, first + M) : v.time;
-  auto next = [&](int key) {
-    while (key < end && !tiles_meet(segments, causal, v.time, first, M, key, N)) key += N;
-    return key;
-  };
-  auto begin = [&](int key, int stage) {
-    if (key < end) {
-      E* tile = tiles + stage * 2 * kTile;
-      begin_tile<D, N>(tile, keys, v.rowStride(), key, v.time, v.headDim);
-      begin_tile<D, N>(tile + kTile, keys + v.kvHeads * v.headDim, v.rowStride(), key, v.time, v.headDim);
-      if (threadIdx.x < N) keySegments[stage][threadIdx.x] = segment_of(segments, key + threadIdx.x, v.time);
-    }
-    end_copies();
-  };
-  int key = next(0), stage = 0;
-  begin(key, stage);
-  for (int following; key < end; key = following, stage ^= 1) {
-    following = next(key + N);
-    begin(following, stage ^ 1);
+  KeyWalk<E, D, N> walk{v, keys, segments, causal, first, M, reinterpret_cast<E*>(memory), keySegments};
+  int key = walk.next(0), stage = 0;
+  walk.begin(key, stage);
+  for (int following; key < walk.end(); key = following, stage ^= 1) {
+    following = walk.next(key + N);
+    walk.begin(following, stage ^ 1);
     wait_for_copies();
     __syncthreads();
-    const E *keyTile = tiles + stage * 2 * kTile, *valueTile = keyTile + kTile;
+    const E *keyTile = walk.keys_of(stage), *valueTile = walk.values_of(stage);
     float scores[R][T][4];
     warp_dots<D, T, R>(queries, keyTile, scores);
 #pragma unroll
